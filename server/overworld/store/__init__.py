@@ -1,0 +1,1 @@
+"""What Overworld asks of Redis and blob storage (`ports`), the real ones and their in-memory twins."""
