@@ -1,0 +1,1 @@
+"""The reference client: sans-I/O mirror, asyncio connection and bots."""

@@ -1,0 +1,1 @@
+"""Identity and everything players do with each other outside a world."""

@@ -1,0 +1,1 @@
+"""Players' sockets, sessions, views, routing and the HTTP pages."""

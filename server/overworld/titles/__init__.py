@@ -1,0 +1,1 @@
+"""The games we ship, written only against overworld.game."""

@@ -1,0 +1,1 @@
+"""Protobuf messages, columnar codecs and framing. Pure."""

@@ -1,0 +1,1 @@
+"""The shard loop, leases and snapshots."""

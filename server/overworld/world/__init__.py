@@ -1,0 +1,1 @@
+"""Tables of columns, grid, motion and random streams. Pure."""
