@@ -1,0 +1,87 @@
+# make play     the playable page on this machine (needs Python 3.11 or newer, nothing else)
+# make test     every test, with its real parts (installs them first)
+# make check    everything that reads the code without running it
+# make prove-X  measure one claim afresh: loadtest/prove says which there are
+#
+# Set-up happens by itself, once: each part has a stamp in .venv. ARGS="..." is handed on to pytest.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?=
+export PYTHON
+.DELETE_ON_ERROR:
+.PHONY: play test test-js test-py check lint types layers protos tidy proto proto-check lock setup audit clean
+
+play: $(VENV)/.runtime
+	@exec $(BIN)/overworld dev $(ARGS)
+
+test: test-js test-py
+
+test-js: $(VENV)/.node
+	@cd clients/js && $(CURDIR)/$(BIN)/node --test
+
+test-py: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser
+	@$(BIN)/python -m pytest $(ARGS)
+
+prove-%: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser
+	@$(BIN)/python -m loadtest.prove $* $(ARGS)
+
+check: lint types layers protos proto-check tidy
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: $(VENV)/.dev
+	@$(BIN)/mypy
+
+layers: $(VENV)/.dev
+	@$(BIN)/lint-imports --no-cache --config pyproject.toml
+
+protos: $(VENV)/.dev
+	@$(BIN)/buf lint && echo "buf: proto/ follows the standard rules"
+
+proto-check: $(VENV)/.dev
+	@$(BIN)/python proto/generate.py --check
+
+tidy: $(VENV)/.dev
+	@$(BIN)/python -m pytest -q tests/test_tidy.py
+
+proto: $(VENV)/.dev
+	@$(BIN)/python proto/generate.py
+
+lock: $(VENV)/.dev
+	@$(BIN)/python tools/lock.py
+	@cd $(CURDIR) && PATH="$(CURDIR)/$(BIN):$$PATH" npm install --package-lock-only --ignore-scripts --no-audit --no-fund
+
+audit: $(VENV)/.dev
+	@$(BIN)/pip-audit --requirement constraints.txt --require-hashes --disable-pip --progress-spinner off
+
+setup: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser
+	@echo "setup: everything is installed"
+
+clean:
+	rm -rf $(VENV) .cache .hypothesis .benchmarks node_modules build dist server/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---------------------------------------------------------------- set-up
+
+$(VENV)/.python: tools/setup.sh
+	@tools/setup.sh python
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.python constraints.txt pyproject.toml
+	@tools/setup.sh runtime
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@tools/setup.sh dev
+	@touch $@
+
+$(VENV)/.node: $(VENV)/.runtime package.json package-lock.json
+	@tools/setup.sh node
+	@touch $@
+
+# Without the right to install a browser the stamp stays away, and the tests that need one say so.
+$(VENV)/.browser: $(VENV)/.python
+	@tools/setup.sh browser && touch $@ || test $$? -eq 2

