@@ -202,19 +202,23 @@ class Attach(_message.Message):
     SHARD_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     PLAYER_FIELD_NUMBER: _builtins.int
+    RESUME_FIELD_NUMBER: _builtins.int
     shard: _builtins.int
     session: _builtins.int
     player: _builtins.int
+    resume: _builtins.bool
+    """True once the client has had its Welcome: the session must still be there, else it is closed with 4008."""
     def __init__(
         self,
         *,
         shard: _builtins.int = ...,
         session: _builtins.int = ...,
         player: _builtins.int = ...,
+        resume: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["player", b"player", "session", b"session", "shard", b"shard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["player", b"player", "resume", b"resume", "session", b"session", "shard", b"shard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -288,7 +292,9 @@ Global___InputBatch: _TypeAlias = InputBatch  # noqa: Y015
 
 @_typing.final
 class Watch(_message.Message):
-    """Which cells of a shard this gateway wants: `begin` and `rekey` are answered with a keyframe, `end` stops updates."""
+    """Which cells of a shard this gateway wants: each `begin` is answered with one keyframe (also of a cell that is already
+    watched), `end` stops updates.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

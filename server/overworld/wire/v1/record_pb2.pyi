@@ -28,10 +28,9 @@ class TickRecord(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     TICK_FIELD_NUMBER: _builtins.int
     WALL_MS_FIELD_NUMBER: _builtins.int
-    JOIN_SESSIONS_I64_FIELD_NUMBER: _builtins.int
-    JOIN_PLAYERS_I64_FIELD_NUMBER: _builtins.int
-    LEAVE_SESSIONS_I64_FIELD_NUMBER: _builtins.int
-    LEAVE_REASONS_U32_FIELD_NUMBER: _builtins.int
+    EVENT_CODES_U32_FIELD_NUMBER: _builtins.int
+    EVENT_SESSIONS_I64_FIELD_NUMBER: _builtins.int
+    EVENT_PLAYERS_I64_FIELD_NUMBER: _builtins.int
     INPUT_SESSIONS_I64_FIELD_NUMBER: _builtins.int
     INPUT_SEQS_U32_FIELD_NUMBER: _builtins.int
     INPUT_KINDS_U32_FIELD_NUMBER: _builtins.int
@@ -48,11 +47,10 @@ class TickRecord(_message.Message):
     tick: _builtins.int
     wall_ms: _builtins.int
     """When the tick ran, for people and for restore --at; never read by the simulation."""
-    join_sessions_i64: _builtins.bytes
-    """Sessions that begin and end at this tick, in order."""
-    join_players_i64: _builtins.bytes
-    leave_sessions_i64: _builtins.bytes
-    leave_reasons_u32: _builtins.bytes
+    event_codes_u32: _builtins.bytes
+    """Sessions that begin and end at this tick, in order; the codes are overworld.shard.inputs.SessionEvent."""
+    event_sessions_i64: _builtins.bytes
+    event_players_i64: _builtins.bytes
     input_sessions_i64: _builtins.bytes
     """Inputs in the order they are applied, validated and canonical."""
     input_seqs_u32: _builtins.bytes
@@ -77,10 +75,9 @@ class TickRecord(_message.Message):
         epoch: _builtins.int = ...,
         tick: _builtins.int = ...,
         wall_ms: _builtins.int = ...,
-        join_sessions_i64: _builtins.bytes = ...,
-        join_players_i64: _builtins.bytes = ...,
-        leave_sessions_i64: _builtins.bytes = ...,
-        leave_reasons_u32: _builtins.bytes = ...,
+        event_codes_u32: _builtins.bytes = ...,
+        event_sessions_i64: _builtins.bytes = ...,
+        event_players_i64: _builtins.bytes = ...,
         input_sessions_i64: _builtins.bytes = ...,
         input_seqs_u32: _builtins.bytes = ...,
         input_kinds_u32: _builtins.bytes = ...,
@@ -95,7 +92,7 @@ class TickRecord(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "flags", b"flags", "input_counts_u32", b"input_counts_u32", "input_kinds_u32", b"input_kinds_u32", "input_seen_ticks_u32", b"input_seen_ticks_u32", "input_seqs_u32", b"input_seqs_u32", "input_sessions_i64", b"input_sessions_i64", "input_values_i32", b"input_values_i32", "join_players_i64", b"join_players_i64", "join_sessions_i64", b"join_sessions_i64", "leave_reasons_u32", b"leave_reasons_u32", "leave_sessions_i64", b"leave_sessions_i64", "messages", b"messages", "outbox_digest", b"outbox_digest", "shard", b"shard", "state_digest", b"state_digest", "tick", b"tick", "title_version", b"title_version", "wall_ms", b"wall_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "event_codes_u32", b"event_codes_u32", "event_players_i64", b"event_players_i64", "event_sessions_i64", b"event_sessions_i64", "flags", b"flags", "input_counts_u32", b"input_counts_u32", "input_kinds_u32", b"input_kinds_u32", "input_seen_ticks_u32", b"input_seen_ticks_u32", "input_seqs_u32", b"input_seqs_u32", "input_sessions_i64", b"input_sessions_i64", "input_values_i32", b"input_values_i32", "messages", b"messages", "outbox_digest", b"outbox_digest", "shard", b"shard", "state_digest", b"state_digest", "tick", b"tick", "title_version", b"title_version", "wall_ms", b"wall_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,167 @@
+"""What arrived for a shard since its last tick, and how it becomes a tick's canonical inputs.
+
+Pure and bounded. Overflow: a session with more than `waiting_per_session_max` inputs waiting, or any input beyond `waiting_max` in all, is
+refused with 1008; its unacked inputs come again after it resumes, so nothing acknowledged is lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from overworld.shard.inputs import SessionEvent, TickInputs, no_ints
+from overworld.shard.sessions import Sessions
+from overworld.world.contract import WorldContract
+from overworld.world.state import Shard
+
+Ints = npt.NDArray[np.int64]
+
+POLICY, BAD_INPUT, INPUT_GAP = 1008, 4006, 4007
+
+
+@dataclass(frozen=True)
+class InputColumnsIn:
+    """Inputs as they arrive: one entry an input in each int64[n] column; `values` is int64[sum of counts], flat."""
+
+    sessions: Ints
+    seqs: Ints
+    kinds: Ints
+    seen_ticks: Ints
+    counts: Ints
+    values: Ints
+
+    def __post_init__(self) -> None:
+        n = len(self.sessions)
+        if any(len(c) != n for c in (self.seqs, self.kinds, self.seen_ticks, self.counts)):
+            raise ValueError("input columns differ in length")
+        if n and (int(self.counts.min()) < 0 or int(self.counts.sum()) != len(self.values)):
+            raise ValueError("input values do not add up to their counts")
+
+
+@dataclass
+class InboxCounters:
+    """What the inbox turned away, by reason; monotonic."""
+
+    unknown_session: int = 0
+    duplicate: int = 0
+    bad_input: int = 0
+    gap: int = 0
+    overflow: int = 0
+
+
+class Inbox:
+    """Collects a shard's events and inputs between ticks."""
+
+    def __init__(self, contract: WorldContract, waiting_max: int = 65_536, waiting_per_session_max: int = 32) -> None:
+        self._contract = contract
+        self._waiting_max = waiting_max
+        self._per_session_max = waiting_per_session_max
+        self._events: list[tuple[SessionEvent, int, int]] = []
+        self._arrived: list[InputColumnsIn] = []
+        self._waiting = 0
+        self._field_counts = np.array([len(k.fields) for k in contract.inputs], np.int64)
+        self._bounds = [
+            (np.array([f.field.minimum for f in k.fields], np.int64), np.array([f.field.maximum for f in k.fields], np.int64))
+            for k in contract.inputs
+        ]
+        self.counters = InboxCounters()
+
+    def event(self, code: SessionEvent, session: int, player: int) -> None:
+        """A session begins or ends at the next tick. Events are few and bounded by the gateways' sockets."""
+        self._events.append((code, session, player))
+
+    def inputs(self, batch: InputColumnsIn) -> None:
+        """Inputs for the next tick. Beyond `waiting_max` the batch is dropped and counted."""
+        if self._waiting + len(batch.sessions) > self._waiting_max:
+            self.counters.overflow += len(batch.sessions)
+            return
+        self._arrived.append(batch)
+        self._waiting += len(batch.sessions)
+
+    def take(self, shard: Shard, sessions: Sessions) -> tuple[TickInputs, Ints]:
+        """The canonical inputs of the shard's next tick, and int64[2, n]: sessions whose sockets must close, with the codes.
+
+        At most `inputs_per_tick_max` inputs a player; the rest wait for later ticks.
+        """
+        events, self._events = tuple(self._events), []
+        if not self._arrived:
+            return TickInputs(events=events), np.zeros((2, 0), np.int64)
+        batch, self._arrived, self._waiting = _joined(self._arrived), [], 0
+        rows = sessions.rows_of(batch.sessions)
+        starts = np.cumsum(batch.counts) - batch.counts
+        valid = self._valid(batch, starts)
+        refused = [(int(s), BAD_INPUT) for s in np.unique(batch.sessions[~valid & (rows >= 0)])]
+        self.counters.bad_input += int((~valid).sum())
+        self.counters.unknown_session += int((rows < 0).sum())
+        keep = np.flatnonzero(valid & (rows >= 0))
+        # By player, then number; equal numbers in order of arrival.
+        order = keep[np.lexsort((batch.seqs[keep], rows[keep]))]
+        order = self._new_ones(order, rows, batch.seqs, shard.players.last_seq)
+        place, runs = _places(rows[order])
+        unbroken = batch.seqs[order] == shard.players.last_seq[rows[order]] + 1 + place
+        refused += self._refuse(order[~unbroken], batch.sessions, INPUT_GAP, "gap")
+        order, place = order[unbroken], place[unbroken]
+        late = place >= self._contract.inputs_per_tick_max + self._per_session_max
+        refused += self._refuse(order[late], batch.sessions, POLICY, "overflow")
+        now = place < self._contract.inputs_per_tick_max
+        self._keep_waiting(batch, order[~now & ~late], starts)
+        inputs = _select(batch, order[now], starts)
+        taken = TickInputs(
+            events, inputs.sessions, inputs.seqs, inputs.kinds, inputs.seen_ticks, inputs.counts, inputs.values
+        )
+        return taken, np.array(refused, np.int64).reshape(-1, 2).T
+
+    def _valid(self, batch: InputColumnsIn, starts: Ints) -> npt.NDArray[np.bool_]:
+        valid = (batch.kinds >= 0) & (batch.kinds < len(self._field_counts)) & (batch.seqs > 0)
+        for kind, (low, high) in enumerate(self._bounds):
+            of_kind = np.flatnonzero((batch.kinds == kind) & valid)
+            right = batch.counts[of_kind] == len(low)
+            valid[of_kind[~right]] = False
+            of_kind = of_kind[right]
+            values = batch.values[starts[of_kind][:, None] + np.arange(len(low))]
+            valid[of_kind] = ((values >= low) & (values <= high)).all(axis=1)
+        return valid
+
+    def _new_ones(self, order: Ints, rows: Ints, seqs: Ints, last_seq: Ints) -> Ints:
+        """Leave out inputs that were applied already and second copies. (Resending is how clients recover, so both are normal.)"""
+        fresh = seqs[order] > last_seq[rows[order]]
+        same = np.zeros(len(order), np.bool_)
+        same[1:] = (rows[order][1:] == rows[order][:-1]) & (seqs[order][1:] == seqs[order][:-1])
+        self.counters.duplicate += int((~fresh | same).sum())
+        return order[fresh & ~same]
+
+    def _refuse(self, which: Ints, sessions: Ints, code: int, counter: str) -> list[tuple[int, int]]:
+        setattr(self.counters, counter, getattr(self.counters, counter) + len(which))
+        return [(int(s), code) for s in np.unique(sessions[which])]
+
+    def _keep_waiting(self, batch: InputColumnsIn, which: Ints, starts: Ints) -> None:
+        if len(which):
+            self._arrived.append(_select(batch, which, starts))
+            self._waiting = len(which)
+
+
+def _places(rows: Ints) -> tuple[Ints, Ints]:
+    """For sorted rows: each entry's place within its run of equal rows, and where runs start."""
+    if not len(rows):
+        return no_ints(), no_ints()
+    starts = np.flatnonzero(np.concatenate((np.ones(1, np.bool_), rows[1:] != rows[:-1])))
+    counts = np.diff(np.append(starts, len(rows)))
+    return np.arange(len(rows)) - np.repeat(starts, counts), starts
+
+
+def _select(batch: InputColumnsIn, which: Ints, starts: Ints) -> InputColumnsIn:
+    counts = batch.counts[which]
+    within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    values = batch.values[np.repeat(starts[which], counts) + within]
+    return InputColumnsIn(
+        batch.sessions[which], batch.seqs[which], batch.kinds[which], batch.seen_ticks[which], counts, values
+    )
+
+
+def _joined(batches: list[InputColumnsIn]) -> InputColumnsIn:
+    if len(batches) == 1:
+        return batches[0]
+    names = ("sessions", "seqs", "kinds", "seen_ticks", "counts", "values")
+    return InputColumnsIn(*(np.concatenate([getattr(b, name) for b in batches]) for name in names))

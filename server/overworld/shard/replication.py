@@ -1,0 +1,219 @@
+"""What changed since watchers were last told, for all cells of a shard in one pass.
+
+Watchers know each row as of the last encoding and advance moving rows by themselves. So a tick's update of a table is: rows that left a
+cell, rows that came into one, and rows whose truth differs from what watchers now believe. Each is encoded once for everybody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from overworld.errors import TitleError
+from overworld.wire import cells as wire
+from overworld.wire import varint
+from overworld.wire.cells import ADDED, CHANGED, COLUMNS, REMOVED, CellUpdates, Part
+from overworld.world.fields import WIRE_MAX
+from overworld.world.grid import Grid
+from overworld.world.schema import Kind
+from overworld.world.table import Table
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass
+class _Layout:
+    """How a kind's columns form change groups."""
+
+    kind: Kind
+    moves: bool
+    tolerance: int
+    wraps: tuple[tuple[int, int], ...]
+    """(column, modulo) of columns that wrap."""
+    group_of: Ints = field(init=False)
+    """Change group of each value of a change record, int64[values]."""
+    bits: Ints = field(init=False)
+    """Each group's bit of the mask, int64[groups, 1]."""
+
+    def __post_init__(self) -> None:
+        columns = len(self.kind.replicated)
+        groups = [0, 0, 1, 1, *range(2, columns - 2)] if self.moves else list(range(columns))
+        self.group_of = np.array(groups, np.int64)
+
+        self.bits = 1 << np.arange(columns - 2 if self.moves else columns, dtype=np.int64)[:, None]
+
+
+def layout_of(kind: Kind) -> _Layout:
+    """The change groups of a kind (proto/README.md, "Change groups")."""
+    first = 4 if kind.motion else 0
+    wraps = tuple((first + i, c.field.modulo) for i, c in enumerate(kind.near) if c.field.modulo)
+    return _Layout(kind, kind.motion is not None, kind.motion.tolerance if kind.motion else 0, wraps)
+
+
+class Replication:
+    """One shard's outgoing picture. Pure; the baselines live in each table's shadow."""
+
+    def __init__(self, grid: Grid, shard: int, tables: list[Table]) -> None:
+        self._grid = grid
+        x0, y0, _, _ = grid.bounds(shard)
+        self._origin_x, self._origin_y = x0 // grid.cell_size, y0 // grid.cell_size
+        self._tables = tables
+        self._layouts = [layout_of(t.kind) for t in tables]
+        self._starts: list[Ints] = [np.zeros(1, np.int64) for _ in tables]
+        self._orders: list[Ints] = [np.zeros(0, np.int64) for _ in tables]
+
+    def updates(self) -> CellUpdates:
+        """Everything that changed since the last call; afterwards watchers are taken to know it. Call once a tick, after the step."""
+        parts: list[Part] = []
+        for kind in range(len(self._tables)):
+            self._table_updates(kind, parts)
+        return wire.write(parts)
+
+    def keyframes(self, cells: Ints) -> CellUpdates:
+        """The whole of the given world cells (any order, repeats allowed) as watchers know them after the last `updates`.
+
+        Cells without entities are not in the result.
+        """
+        parts: list[Part] = []
+        wanted = np.unique(cells)
+        local = self._local(wanted)
+        for kind, table in enumerate(self._tables):
+            starts, order = self._starts[kind], self._orders[kind]
+            if not len(order):
+                continue
+            counts = starts[local + 1] - starts[local]
+            total = int(counts.sum())
+            if total:
+                within = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
+                rows = order[np.repeat(starts[local], counts) + within]
+                self._add_rows(kind, table, rows, np.repeat(wanted, counts), table.shadow.sent, parts)
+        return wire.write(parts, keyframe=True)
+
+    # ------------------------------------------------------------ one table
+
+    def _table_updates(self, kind: int, parts: list[Part]) -> None:
+        table, layout, shadow = self._tables[kind], self._layouts[kind], self._tables[kind].shadow
+        if not len(table) and not shadow.departed:
+            return
+        truth, sent = table.public, shadow.sent
+        _check_range(table.kind, truth)
+        if layout.moves:
+            sent[:2] += sent[2:4]
+            cell = self._local_cells(truth[0], truth[1])
+        else:
+            cell = np.zeros(len(table), np.int64)
+        moved = cell != shadow.cell
+        came = np.flatnonzero(moved)
+        record, changed = _compare(layout, truth, sent, moved)
+        if len(came) or shadow.departed:
+            self._reorder(kind, table, cell, came, parts)
+        if len(changed):
+            self._change_rows(kind, table, layout, record, changed, cell, parts)
+        if len(came):
+            sent[:, came] = truth[:, came]
+            rows = came[np.argsort(cell[came], kind="stable")]
+            self._add_rows(kind, table, rows, self._world(cell[rows]), sent, parts)
+
+    def _reorder(self, kind: int, table: Table, cell: Ints, came: Ints, parts: list[Part]) -> None:
+        """Tell which rows left their cells, then number the rows of all cells anew."""
+        shadow = table.shadow
+        told = came[shadow.cell[came] >= 0]
+        left = [*shadow.departed, (shadow.cell[told], shadow.rank[told])]
+        shadow.departed = []
+        gone_cell = np.concatenate([c for c, _ in left])
+        if len(gone_cell):
+            gone_rank = np.concatenate([r for _, r in left])
+            order = np.lexsort((gone_rank, gone_cell))
+            gone_cell, gone_rank = gone_cell[order], gone_rank[order]
+            parts.append(Part(REMOVED, kind, self._world(gone_cell), wire.gaps(gone_cell, gone_rank)))
+        shadow.cell = cell
+        cells = self._grid.shard_cells_x * self._grid.shard_cells_y
+        # 16-bit keys: numpy's stable sort is a radix sort then, and rows are in id order already.
+        order = np.argsort(cell.astype(np.uint16), kind="stable")
+        starts = np.zeros(cells + 1, np.int64)
+        np.cumsum(np.bincount(cell, minlength=cells), out=starts[1:])
+        rank = np.zeros(len(cell), np.int64)
+        rank[order] = np.arange(len(cell)) - starts[cell[order]]
+        shadow.rank = rank
+        self._starts[kind], self._orders[kind] = starts, order
+
+    def _add_rows(self, kind: int, table: Table, rows: Ints, cells: Ints, source: Ints, parts: list[Part]) -> None:
+        """Parts for whole rows, sorted by (cell, id); `cells` int64[n] are their world cells."""
+        parts.append(Part(ADDED, kind, cells, wire.differences(cells, table.ids[rows])))
+        values = source[:, rows]
+        if self._layouts[kind].moves:
+            values[0] -= cells % self._grid.cells_x * self._grid.cell_size
+            values[1] -= cells // self._grid.cells_x * self._grid.cell_size
+        by_cell, columns = wire.by_column(cells, varint.zigzag(values))
+        parts.append(Part(COLUMNS, kind, by_cell, columns))
+
+    def _change_rows(
+        self, kind: int, table: Table, layout: _Layout, record: Ints, changed: Ints, cell: Ints, parts: list[Part]
+    ) -> None:
+        """Part for rows that changed in place. `record` int64[values, changed] holds their differences, 0 where a group is absent."""
+        shadow = table.shadow
+        if layout.moves:
+            dvx, dvy, dx, dy = record[:4]
+            shadow.sent[0, changed] += dvx + dx
+            shadow.sent[1, changed] += dvy + dy
+            shadow.sent[2, changed] += dvx
+            shadow.sent[3, changed] += dvy
+            shadow.sent[4:, changed] = table.public[4:, changed]
+        else:
+            shadow.sent[:, changed] = table.public[:, changed]
+        order = np.lexsort((shadow.rank[changed], cell[changed]))
+        record, rows = record[:, order], changed[order]
+        differs = record != 0
+        present = np.concatenate((differs[0:4:2] | differs[1:4:2], differs[4:])) if layout.moves else differs
+        mask = (present * layout.bits).sum(axis=0)
+        at = cell[rows]
+        full = np.concatenate((wire.gaps(at, shadow.rank[rows])[None], mask[None], record)).T
+        shown = np.concatenate((np.ones((2, len(rows)), np.bool_), present[layout.group_of])).T
+        per_row = shown.sum(axis=1)
+        parts.append(Part(CHANGED, kind, np.repeat(self._world(at), per_row), varint.zigzag(full[shown])))
+
+    # ------------------------------------------------------------ cells of the shard
+
+    def _local_cells(self, x: Ints, y: Ints) -> Ints:
+        grid = self._grid
+        cx = np.clip(x // grid.cell_size - self._origin_x, 0, grid.shard_cells_x - 1)
+        cy = np.clip(y // grid.cell_size - self._origin_y, 0, grid.shard_cells_y - 1)
+        return cy * grid.shard_cells_x + cx
+
+    def _world(self, local: Ints) -> Ints:
+        grid = self._grid
+        cy, cx = np.divmod(local, grid.shard_cells_x)
+        return (cy + self._origin_y) * grid.cells_x + cx + self._origin_x
+
+    def _local(self, world: Ints) -> Ints:
+        grid = self._grid
+        cy, cx = np.divmod(np.asarray(world, np.int64), grid.cells_x)
+        return (cy - self._origin_y) * grid.shard_cells_x + cx - self._origin_x
+
+
+def _compare(layout: _Layout, truth: Ints, sent: Ints, moved: Bools) -> tuple[Ints, Ints]:
+    """Change records of rows that differ from what watchers believe: (int64[values, n], rows int64[n])."""
+    difference = truth - sent
+    for column, modulo in layout.wraps:
+        half = modulo // 2
+        difference[column] = (difference[column] + half) % modulo - half
+    if layout.moves and layout.tolerance:
+        off = np.abs(difference[:2]).max(axis=0) > layout.tolerance
+        difference[:4] *= off
+    changed = np.flatnonzero(difference.any(axis=0) & ~moved)
+    record = difference[:, changed]
+    if layout.moves:
+        velocity = record[2:4].copy()
+        record[2:4] = record[:2] - velocity
+        record[:2] = velocity
+    return record, changed
+
+
+def _check_range(kind: Kind, truth: Ints) -> None:
+    """The wire carries signed 32-bit numbers. Raises TitleError for a title that left them."""
+    if truth.size and (int(truth.max()) > WIRE_MAX or int(truth.min()) < -WIRE_MAX):
+        column = int(np.flatnonzero((np.abs(truth) > WIRE_MAX).any(axis=1))[0])
+        raise TitleError(f"{kind.name}.{kind.replicated[column]} left the range of the wire (+-{WIRE_MAX})")

@@ -1,0 +1,54 @@
+"""The world contract: everything that all processes of a world must agree on, and its fingerprint.
+
+Gateways and workers exchange the fingerprint in every handshake, snapshots carry it, clients are told it. It stands here and not in
+`settings`, because it is made from a title's declarations; settings are what one process may have different from another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from overworld.world.grid import Grid
+from overworld.world.schema import Column, InputKind, Kind
+
+
+@dataclass(frozen=True)
+class WorldContract:
+    """One world as all its processes see it. `seed` keys all chance; `grace_ticks` is how long an avatar waits for its player."""
+
+    world: str
+    title: str
+    title_version: int
+    grid: Grid
+    kinds: tuple[Kind, ...]
+    player_columns: tuple[Column, ...]
+    inputs: tuple[InputKind, ...]
+    seed: int = 0
+    grace_ticks: int = 600
+    inputs_per_tick_max: int = 4
+    commit_level: int = 1
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex digest (blake2b-128) of everything above."""
+        text = json.dumps(self._plain(), sort_keys=True, separators=(",", ":"))
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def _plain(self) -> dict[str, Any]:
+        def columns(group: tuple[Column, ...]) -> list[Any]:
+            return [[c.name, {**asdict(c.field), "audience": c.field.audience.value}] for c in group]
+
+        return {
+            "world": [self.world, self.title, self.title_version, self.seed, self.grace_ticks, self.inputs_per_tick_max],
+            "grid": asdict(self.grid),
+            "kinds": [
+                [k.name, asdict(k.motion) if k.motion else None, columns(k.near), columns(k.owner), columns(k.server)]
+                for k in self.kinds
+            ],
+            "player": columns(self.player_columns),
+            "inputs": [[i.name, columns(i.fields)] for i in self.inputs],
+        }

@@ -1,0 +1,111 @@
+"""What a title declares, compiled: kinds of entity and of input as plain data.
+
+A `Kind` fixes the order of columns everywhere: in tables, on the wire, in snapshots and in digests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from overworld.world.fields import NEAR, OWNER, Field, Motion
+
+MOTION_COLUMNS = ("x", "y", "vx", "vy")
+FIELDS_MAX = 24
+"""Replicated fields of one kind: the change mask must fit a signed 32-bit number."""
+
+
+class Entity:
+    """Base class of a title's entities. Class attributes made with `Motion`, `UInt8`, ... are its columns."""
+
+
+class Player:
+    """Base class of what a title keeps for each player, avatar or not. Its fields are simulation state (never replicated)."""
+
+
+class Input:
+    """Base class of a title's inputs. Class attributes made with `Int8`, `Bool`, ... are what a client sends."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One int64 column of a kind."""
+
+    name: str
+    field: Field
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of entity: `near` columns are replicated to everyone in view, `owner` columns to the owner, `server` to nobody.
+
+    Where `motion` is set, x, y, vx, vy stand before the `near` columns.
+    """
+
+    name: str
+    motion: Motion | None
+    near: tuple[Column, ...]
+    owner: tuple[Column, ...]
+    server: tuple[Column, ...]
+
+    @cached_property
+    def replicated(self) -> tuple[str, ...]:
+        """Names of the replicated columns in wire order."""
+        return (MOTION_COLUMNS if self.motion else ()) + tuple(c.name for c in self.near)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of all columns: replicated, owner, server."""
+        return self.replicated + tuple(c.name for c in self.owner) + tuple(c.name for c in self.server)
+
+
+@dataclass(frozen=True)
+class InputKind:
+    """One kind of input: its fields in wire order."""
+
+    name: str
+    fields: tuple[Column, ...]
+
+
+def _declared(cls: type) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        found.update({k: v for k, v in vars(base).items() if isinstance(v, Field | Motion)})
+    return found
+
+
+def compile_entity(cls: type[Entity]) -> Kind:
+    """The kind of an `Entity` subclass. Raises ValueError where the declaration cannot work."""
+    declared = _declared(cls)
+    motions = [v for v in declared.values() if isinstance(v, Motion)]
+    if len(motions) > 1:
+        raise ValueError(f"{cls.__name__}: at most one Motion field, found {len(motions)}")
+    columns = [Column(name, field) for name, field in declared.items() if isinstance(field, Field)]
+    reserved = {c.name for c in columns} & {*MOTION_COLUMNS, "ids", "rows"}
+    if reserved:
+        raise ValueError(f"{cls.__name__}: reserved field names {sorted(reserved)}")
+    near = tuple(c for c in columns if c.field.audience is NEAR)
+    if len(near) > FIELDS_MAX:
+        raise ValueError(f"{cls.__name__}: {len(near)} replicated fields, at most {FIELDS_MAX}")
+    owner = tuple(c for c in columns if c.field.audience is OWNER)
+    rest = tuple(c for c in columns if c.field.audience not in (NEAR, OWNER))
+    return Kind(cls.__name__, motions[0] if motions else None, near, owner, rest)
+
+
+def motion_name(cls: type[Entity]) -> str | None:
+    """The attribute under which an entity class declared its Motion."""
+    return next((name for name, value in _declared(cls).items() if isinstance(value, Motion)), None)
+
+
+def compile_player(cls: type[Player]) -> tuple[Column, ...]:
+    """The columns of a `Player` subclass."""
+    return tuple(Column(name, field) for name, field in _declared(cls).items() if isinstance(field, Field))
+
+
+def compile_input(cls: type[Input]) -> InputKind:
+    """The kind of an `Input` subclass. Raises ValueError for a Motion field or a 64-bit one."""
+    declared = _declared(cls)
+    if any(isinstance(v, Motion) for v in declared.values()):
+        raise ValueError(f"{cls.__name__}: an input has no Motion field")
+    return InputKind(cls.__name__, tuple(Column(name, field) for name, field in declared.items()))
