@@ -107,11 +107,13 @@ class Replication:
             cell = np.zeros(len(table), np.int64)
         moved = cell != shadow.cell
         came = np.flatnonzero(moved)
-        record, changed = _compare(layout, truth, sent, moved)
+        difference, changed = _compare(layout, truth, sent, moved)
         if len(came) or shadow.departed:
             self._reorder(kind, table, cell, came, parts)
-        if len(changed):
-            self._change_rows(kind, table, layout, record, changed, cell, parts)
+        if changed.any():
+            order = self._orders[kind]
+            rows = order[changed[order]]
+            self._change_rows(kind, table, layout, difference[:, rows], rows, parts)
         if len(came):
             sent[:, came] = truth[:, came]
             rows = came[np.argsort(cell[came], kind="stable")]
@@ -150,30 +152,26 @@ class Replication:
         by_cell, columns = wire.by_column(cells, varint.zigzag(values))
         parts.append(Part(COLUMNS, kind, by_cell, columns))
 
-    def _change_rows(
-        self, kind: int, table: Table, layout: _Layout, record: Ints, changed: Ints, cell: Ints, parts: list[Part]
-    ) -> None:
-        """Part for rows that changed in place. `record` int64[values, changed] holds their differences, 0 where a group is absent."""
+    def _change_rows(self, kind: int, table: Table, layout: _Layout, record: Ints, rows: Ints, parts: list[Part]) -> None:
+        """Part for rows that changed in place, sorted by (cell, id). `record` int64[columns, n]: truth minus what watchers believe."""
         shadow = table.shadow
+        told = table.public[:, rows]
+        if layout.tolerance:
+            told[:4] = shadow.sent[:4, rows] + record[:4]
+        shadow.sent[:, rows] = told
         if layout.moves:
-            dvx, dvy, dx, dy = record[:4]
-            shadow.sent[0, changed] += dvx + dx
-            shadow.sent[1, changed] += dvy + dy
-            shadow.sent[2, changed] += dvx
-            shadow.sent[3, changed] += dvy
-            shadow.sent[4:, changed] = table.public[4:, changed]
-        else:
-            shadow.sent[:, changed] = table.public[:, changed]
-        order = np.lexsort((shadow.rank[changed], cell[changed]))
-        record, rows = record[:, order], changed[order]
+            # A new velocity is taken to have held for the whole tick; what is left is a jump.
+            record = np.concatenate((record[2:4], record[:2] - record[2:4], record[4:]))
         differs = record != 0
         present = np.concatenate((differs[0:4:2] | differs[1:4:2], differs[4:])) if layout.moves else differs
-        mask = (present * layout.bits).sum(axis=0)
-        at = cell[rows]
-        full = np.concatenate((wire.gaps(at, shadow.rank[rows])[None], mask[None], record)).T
-        shown = np.concatenate((np.ones((2, len(rows)), np.bool_), present[layout.group_of])).T
-        per_row = shown.sum(axis=1)
-        parts.append(Part(CHANGED, kind, np.repeat(self._world(at), per_row), varint.zigzag(full[shown])))
+        at = shadow.cell[rows]
+        full = np.zeros((len(rows), 2 + len(record)), np.int64)
+        full[:, 0] = wire.gaps(at, shadow.rank[rows])
+        full[:, 1] = (present * layout.bits).sum(axis=0)
+        full[:, 2:] = record.T
+        shown = np.ones(full.shape, np.bool_)
+        shown[:, 2:] = present[layout.group_of].T
+        parts.append(Part(CHANGED, kind, np.repeat(self._world(at), shown.sum(axis=1)), varint.zigzag(full[shown])))
 
     # ------------------------------------------------------------ cells of the shard
 
@@ -194,22 +192,18 @@ class Replication:
         return (cy - self._origin_y) * grid.shard_cells_x + cx - self._origin_x
 
 
-def _compare(layout: _Layout, truth: Ints, sent: Ints, moved: Bools) -> tuple[Ints, Ints]:
-    """Change records of rows that differ from what watchers believe: (int64[values, n], rows int64[n])."""
+def _compare(layout: _Layout, truth: Ints, sent: Ints, moved: Bools) -> tuple[Ints, Bools]:
+    """Truth minus what watchers believe, int64[columns, rows], and which rows must be told: bool[rows].
+
+    Differences of columns that wrap take the short way round; those of motion within the tolerance count as none.
+    """
     difference = truth - sent
     for column, modulo in layout.wraps:
         half = modulo // 2
         difference[column] = (difference[column] + half) % modulo - half
-    if layout.moves and layout.tolerance:
-        off = np.abs(difference[:2]).max(axis=0) > layout.tolerance
-        difference[:4] *= off
-    changed = np.flatnonzero(difference.any(axis=0) & ~moved)
-    record = difference[:, changed]
-    if layout.moves:
-        velocity = record[2:4].copy()
-        record[2:4] = record[:2] - velocity
-        record[:2] = velocity
-    return record, changed
+    if layout.tolerance:
+        difference[:4] *= np.abs(difference[:2]).max(axis=0) > layout.tolerance
+    return difference, difference.any(axis=0) & ~moved
 
 
 def _check_range(kind: Kind, truth: Ints) -> None:
