@@ -139,7 +139,8 @@ class AppendRequest:
     def __post_init__(self) -> None:
         assert self.tick == self.previous_tick + 1, f"tick {self.tick} does not follow {self.previous_tick}"
         assert 0 <= self.committed <= self.previous_tick, f"committed {self.committed} is past {self.previous_tick}"
-        assert 0 < len(self.chain) <= CHAIN_BYTES_MAX and self.chain != self.previous_chain, "chain must move"
+        assert 0 < len(self.chain) <= CHAIN_BYTES_MAX, f"chain of {len(self.chain)} bytes"
+        assert self.chain != self.previous_chain, "the chain must move"
         last: dict[int, int] = {}
         for message in self.outbox:
             number = last.get(message.to_shard, message.number - 1) + 1
@@ -154,7 +155,8 @@ class Verdict(Enum):
     ALREADY = "already"
     """The same record was there: an earlier try had worked."""
     FENCED = "fenced"
-    """Somebody else owns the shard: destroy it, send nothing more of it, do not retry."""
+    """Somebody else owns the shard: destroy it, send nothing more of it, do not retry. With epoch 0 in the answer
+    nobody does: Redis has lost the shard's head, and its owner may acquire it again and restart the journal."""
     OTHER_HEAD = "other_head"
     """Still the owner, but the journal ends elsewhere. Where (tick, chain) is a record this owner wrote and still
     holds, append again from there (Redis lost its newest records); else this is a dead branch: stop."""
@@ -194,7 +196,9 @@ class Ownership(Protocol):
     async def look(self, shard: int) -> Head | None:
         """The head as the primary holds it; None where nobody ever owned the shard (or Redis was wiped)."""
 
-    async def acquire(self, shard: int, seen: Head | None, address: str, min_epoch: int, nonce: bytes) -> Grant | Refused:
+    async def acquire(
+        self, shard: int, seen: Head | None, address: str, min_epoch: int, nonce: bytes
+    ) -> Grant | Refused:
         """Take the shard, if its head is still alike what `seen` shows (epoch, nonce, tick, beat).
 
         The epoch becomes max(the head's, min_epoch) + 1. `nonce` must be fresh random bytes of this attempt.
@@ -239,7 +243,7 @@ class Ownership(Protocol):
         """Messages above a number, of ticks that their sender has declared committed, in order."""
 
     async def ack_outbox(self, grant: Grant, from_shard: int, number: int) -> None:
-        """The grant's shard has committed every message of from_shard up to `number`. Never goes back. Raises Fenced."""
+        """The grant's shard has committed all messages of from_shard up to `number`. Never goes back. Raises Fenced."""
 
     async def outbox_acks(self, from_shard: int, to_shards: Iterable[int]) -> dict[int, int]:
         """What the receivers acked of from_shard's messages; 0 where nothing."""
@@ -291,7 +295,7 @@ class Directory(Protocol):
     async def gateways(self, now_s: float) -> list[Member]: ...
 
     async def forget(self, member: Member) -> bool:
-        """Remove a dead member, unless it announced itself again since it was read. True where it was removed."""
+        """Remove a dead member, unless it announced itself again since it was read. True where this removed it."""
 
     async def owners(self, world: str, shards: Iterable[int]) -> dict[int, Owner]:
         """One round trip. Shards nobody owns, or whose owner released them, are left out."""

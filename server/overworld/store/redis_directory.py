@@ -1,0 +1,136 @@
+"""The directory in Redis: members as two hashes a role, owners from the shards' heads, used tokens as expiring keys."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis, RedisCluster
+
+from overworld.errors import TooBig
+from overworld.store import keys, scripts
+from overworld.store.directory_watch import SilenceWatch
+from overworld.store.ports import Member, Owner, Role
+from overworld.store.redis_client import ask
+
+log = structlog.get_logger(__name__)
+
+NAME_CHARS_MAX = 128
+ADDRESS_CHARS_MAX = 256
+LOAD_VALUES_MAX = 32
+OWNERS_PER_CALL_MAX = 1000
+TOKEN_CHARS_MAX = 128
+
+
+class RedisDirectory:
+    """`overworld.store.ports.Directory` on Redis or a Redis cluster."""
+
+    def __init__(self, client: Redis | RedisCluster) -> None:
+        self._client = client
+        self._watches = {role: SilenceWatch() for role in Role}
+
+    async def announce(self, role: Role, name: str, address: str, load: Mapping[str, float]) -> None:
+        value = encode_member(name, address, load)
+
+        async def attempt() -> None:
+            pipeline: Any = self._client.pipeline(transaction=False)
+            pipeline.hset(keys.members(role), name, value)
+            pipeline.hincrby(keys.member_counts(role), name, 1)
+            await pipeline.execute()
+
+        await ask("announce", attempt)
+
+    async def withdraw(self, role: Role, name: str) -> None:
+        async def attempt() -> None:
+            pipeline: Any = self._client.pipeline(transaction=False)
+            pipeline.hdel(keys.members(role), name)
+            pipeline.hdel(keys.member_counts(role), name)
+            await pipeline.execute()
+
+        await ask("withdraw", attempt)
+
+    async def workers(self, now_s: float) -> list[Member]:
+        return await self._members(Role.WORKER, now_s)
+
+    async def gateways(self, now_s: float) -> list[Member]:
+        return await self._members(Role.GATEWAY, now_s)
+
+    async def _members(self, role: Role, now_s: float) -> list[Member]:
+        async def attempt() -> list[Any]:
+            pipeline: Any = self._client.pipeline(transaction=False)
+            pipeline.hgetall(keys.members(role))
+            pipeline.hgetall(keys.member_counts(role))
+            return list(await pipeline.execute())
+
+        values, counts = await ask("members", attempt)
+        counted = {bytes(name).decode(): int(count) for name, count in counts.items()}
+        present = {bytes(name).decode(): value for name, value in values.items()}
+        silences = self._watches[role].look([(name, counted.get(name, 0)) for name in present], now_s)
+        members = []
+        for name in sorted(present):
+            address, load = decode_member(present[name])
+            members.append(Member(role, name, address, load, counted.get(name, 0), silences[name]))
+        return members
+
+    async def forget(self, member: Member) -> bool:
+        members, counts = keys.members(member.role), keys.member_counts(member.role)
+
+        async def attempt() -> Any:
+            return await self._client.eval(
+                scripts.FORGET.source.decode(), 2, members, counts, member.name, member.count
+            )
+
+        return bool(await ask("forget", attempt))
+
+    async def owners(self, world: str, shards: Iterable[int]) -> dict[int, Owner]:
+        asked = list(shards)
+        if len(asked) > OWNERS_PER_CALL_MAX:
+            raise TooBig(f"{len(asked)} shards asked for at once, at most {OWNERS_PER_CALL_MAX}")
+
+        async def attempt() -> list[Any]:
+            pipeline: Any = self._client.pipeline(transaction=False)
+            for shard in asked:
+                pipeline.hmget(keys.own(world, shard), ["addr", "epoch"])
+            return list(await pipeline.execute())
+
+        rows = await ask("owners", attempt) if asked else []
+        return {
+            shard: Owner(bytes(address).decode(), int(epoch))
+            for shard, (address, epoch) in zip(asked, rows, strict=True)
+            if address and epoch
+        }
+
+    async def use_once(self, token_id: str, ttl_s: int) -> bool:
+        if len(token_id) > TOKEN_CHARS_MAX:
+            raise TooBig(f"token id of {len(token_id)} characters, at most {TOKEN_CHARS_MAX}")
+        mine = secrets.token_bytes(16)
+
+        async def attempt() -> Any:
+            return await self._client.set(keys.used_token(token_id), mine, nx=True, get=True, ex=ttl_s)
+
+        # Where an answer was lost and the call sent again, the value there is this call's own: still the first use.
+        before = await ask("use_once", attempt)
+        return before is None or bytes(before) == mine
+
+    async def close(self) -> None:
+        """Nothing of its own to close: the client belongs to whoever opened it."""
+
+
+def encode_member(name: str, address: str, load: Mapping[str, float]) -> str:
+    """The stored form. Raises TooBig beyond the limits above."""
+    if len(name) > NAME_CHARS_MAX or len(address) > ADDRESS_CHARS_MAX or len(load) > LOAD_VALUES_MAX:
+        raise TooBig(f"announcement of {name[:NAME_CHARS_MAX]!r}: name, address or load over the limit")
+    return json.dumps({"address": address, "load": dict(load)}, sort_keys=True)
+
+
+def decode_member(value: bytes | str) -> tuple[str, dict[str, float]]:
+    """(address, load); an entry that cannot be read (another version wrote it) has neither."""
+    try:
+        decoded = json.loads(value)
+        return str(decoded["address"]), {str(key): float(number) for key, number in decoded["load"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        log.warning("directory_entry_unreadable", value=bytes(value[:100]) if isinstance(value, bytes) else value[:100])
+        return "", {}
