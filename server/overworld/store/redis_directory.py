@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import structlog
 from redis.asyncio import Redis, RedisCluster
 
-from overworld.errors import TooBig
 from overworld.store import keys, scripts
-from overworld.store.directory_watch import SilenceWatch
+from overworld.store.members import SilenceWatch, check_shards, check_token, decode_member, encode_member
 from overworld.store.ports import Member, Owner, Role
 from overworld.store.redis_client import ask
-
-log = structlog.get_logger(__name__)
-
-NAME_CHARS_MAX = 128
-ADDRESS_CHARS_MAX = 256
-LOAD_VALUES_MAX = 32
-OWNERS_PER_CALL_MAX = 1000
-TOKEN_CHARS_MAX = 128
 
 
 class RedisDirectory:
@@ -86,9 +75,7 @@ class RedisDirectory:
         return bool(await ask("forget", attempt))
 
     async def owners(self, world: str, shards: Iterable[int]) -> dict[int, Owner]:
-        asked = list(shards)
-        if len(asked) > OWNERS_PER_CALL_MAX:
-            raise TooBig(f"{len(asked)} shards asked for at once, at most {OWNERS_PER_CALL_MAX}")
+        asked = check_shards(shards)
 
         async def attempt() -> list[Any]:
             pipeline: Any = self._client.pipeline(transaction=False)
@@ -104,8 +91,7 @@ class RedisDirectory:
         }
 
     async def use_once(self, token_id: str, ttl_s: int) -> bool:
-        if len(token_id) > TOKEN_CHARS_MAX:
-            raise TooBig(f"token id of {len(token_id)} characters, at most {TOKEN_CHARS_MAX}")
+        check_token(token_id, ttl_s)
         mine = secrets.token_bytes(16)
 
         async def attempt() -> Any:
@@ -117,20 +103,3 @@ class RedisDirectory:
 
     async def close(self) -> None:
         """Nothing of its own to close: the client belongs to whoever opened it."""
-
-
-def encode_member(name: str, address: str, load: Mapping[str, float]) -> str:
-    """The stored form. Raises TooBig beyond the limits above."""
-    if len(name) > NAME_CHARS_MAX or len(address) > ADDRESS_CHARS_MAX or len(load) > LOAD_VALUES_MAX:
-        raise TooBig(f"announcement of {name[:NAME_CHARS_MAX]!r}: name, address or load over the limit")
-    return json.dumps({"address": address, "load": dict(load)}, sort_keys=True)
-
-
-def decode_member(value: bytes | str) -> tuple[str, dict[str, float]]:
-    """(address, load); an entry that cannot be read (another version wrote it) has neither."""
-    try:
-        decoded = json.loads(value)
-        return str(decoded["address"]), {str(key): float(number) for key, number in decoded["load"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        log.warning("directory_entry_unreadable", value=bytes(value[:100]) if isinstance(value, bytes) else value[:100])
-        return "", {}

@@ -15,15 +15,13 @@ from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import NoScriptError
 
 from overworld import telemetry
-from overworld.errors import Fenced, JournalGap, NotReplicated, OtherHead, StoreRefused, StoreUnavailable, TooBig
+from overworld.errors import Fenced, NotReplicated, OtherHead, StoreRefused, StoreUnavailable
 from overworld.store import keys, scripts
 from overworld.store.group_commit import GroupCommit
+from overworld.store.limits import check_append, check_contiguous
 from overworld.store.ports import (
     CHAIN_BYTES_MAX,
-    MESSAGE_BYTES_MAX,
-    MESSAGES_PER_APPEND_MAX,
     NONCE_BYTES,
-    PAYLOAD_BYTES_MAX,
     READ_RECORDS_MAX,
     TRIM_STEP_RECORDS,
     AppendAnswer,
@@ -107,10 +105,8 @@ class RedisOwnership:
     # ------------------------------------------------------------ journal
 
     async def append(self, grant: Grant, request: AppendRequest) -> AppendAnswer:
-        outboxes, messages, size = self._pack_outbox(grant.shard, request.outbox)
-        size += len(request.payload)
-        if len(request.payload) > PAYLOAD_BYTES_MAX:
-            raise TooBig(f"record of tick {request.tick}: {len(request.payload)} bytes, at most {PAYLOAD_BYTES_MAX}")
+        size = check_append(request)
+        outboxes, messages = self._pack_outbox(grant.shard, request.outbox)
         args = [
             *_token(grant),
             b"%d" % request.previous_tick,
@@ -131,23 +127,16 @@ class RedisOwnership:
             telemetry.journal_append_bytes.inc(size)
         return answer
 
-    def _pack_outbox(self, shard: int, outbox: Sequence[OutboxMessage]) -> tuple[list[bytes], list[bytes], int]:
-        """Keys of the outboxes, script arguments of the messages, and their size in bytes."""
+    def _pack_outbox(self, shard: int, outbox: Sequence[OutboxMessage]) -> tuple[list[bytes], list[bytes]]:
+        """Keys of the outboxes, and the script arguments of the messages."""
         if not outbox:
-            return [], [], 0
-        if len(outbox) > MESSAGES_PER_APPEND_MAX:
-            raise TooBig(f"{len(outbox)} messages in one tick, at most {MESSAGES_PER_APPEND_MAX}")
+            return [], []
         places: dict[int, int] = {}
         args: list[bytes] = []
-        size = 0
         for message in outbox:
-            if len(message.body) > MESSAGE_BYTES_MAX:
-                text = f"message to shard {message.to_shard}: {len(message.body)} bytes, at most {MESSAGE_BYTES_MAX}"
-                raise TooBig(text)
             place = places.setdefault(message.to_shard, 3 + len(places))
             args += (b"%d" % place, b"%d" % message.number, message.body)
-            size += len(message.body)
-        return [keys.outbox(self._world, shard, to_shard).encode() for to_shard in places], args, size
+        return [keys.outbox(self._world, shard, to_shard).encode() for to_shard in places], args
 
     async def restart(self, grant: Grant, seen_tick: int, seen_chain: bytes, tick: int, chain: bytes) -> None:
         assert len(chain) <= CHAIN_BYTES_MAX
@@ -291,11 +280,3 @@ def _raise_unless_done(grant: Grant, reply: Any) -> None:
         raise Fenced(f"shard {grant.shard}: epoch {grant.epoch} is over, the head shows epoch {int(reply[1])}")
     if reply[0] == -3:
         raise StoreRefused(f"shard {grant.shard}: {bytes(reply[1]).decode()}")
-
-
-def check_contiguous(shard: int, after_tick: int, entries: Sequence[JournalEntry]) -> None:
-    """Raises JournalGap unless the entries are after_tick + 1 and on."""
-    for expected, entry in enumerate(entries, start=after_tick + 1):
-        if entry.tick != expected:
-            telemetry.journal_gap_total.inc()
-            raise JournalGap(f"shard {shard}: the journal has tick {entry.tick} where {expected} should be")
