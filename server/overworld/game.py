@@ -24,9 +24,9 @@ A title is a class with four verbs over columns::
             ships.at.vx[steer.row] = steer.thrust * 64
             ships.at.advance()
 
-A step must be a pure function of the shard and its inputs: whole numbers only, no clocks, no numpy.random, no floats from
-transcendental functions (use `cosines` and `sines`), no `argsort` without kind="stable". Journals are replayed on other machines, and
-every replay must give the same bits.
+A step must be a pure function of the shard and its inputs: whole numbers only, no clocks, no numpy.random, no floats
+from transcendental functions (use `cosines` and `sines`), no `argsort` without kind="stable". Journals are replayed
+on other machines, and every replay must give the same bits.
 
 API_VERSION grows with every change that an existing title could notice.
 """
@@ -102,9 +102,9 @@ __all__ = [
 class InputColumns:
     """Inputs of one kind that a tick applies, in order: one entry an input in every column, int64[n].
 
-    `player`: rows of `shard.players`; `row`: rows of the players' avatars in the table of the kind that most titles have only
-    one of (the avatar's own table); `seen_tick`: the tick the player was looking at; and one attribute a declared field. A player
-    may have several inputs in one tick: an assignment by row lets the last one win.
+    `player`: rows of `shard.players`; `row`: rows of the players' avatars in the table of the kind that most titles
+    have only one of (the avatar's own table); `seen_tick`: the tick the player was looking at; and one attribute a
+    declared field. A player may have several inputs in one tick: an assignment by row lets the last one win.
     """
 
     player: Ints
@@ -145,8 +145,8 @@ class Inputs:
 
 
 class Title:
-    """A game. Subclass it, declare the class attributes, and implement the verbs. One instance serves all shards of a process:
-    keep no state on it."""
+    """A game. Subclass it, declare the class attributes, and implement the verbs. One instance serves all shards of a
+    process: keep no state on it."""
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
@@ -173,8 +173,10 @@ class Title:
     def step(self, shard: Shard, inputs: Inputs) -> None:
         """One tick."""
 
-    def migrate(self, table: str, from_version: int, columns: dict[str, Ints]) -> dict[str, Ints]:
-        """Change a table's columns from an older version's snapshot. Fields that are new get their default without this."""
+    def migrate(self, table: str, from_version: int, columns: dict[str, Ints]) -> dict[str, Ints]:  # noqa: ARG002 (a verb)
+        """Change a table's columns from an older version's snapshot. Fields that are new get their default without
+        this.
+        """
         return columns
 
 
@@ -183,6 +185,13 @@ def contract_of(title: Title, world: str, seed: int = 0, grid: Grid | None = Non
     kind = type(title)
     try:
         columns = compile_player(kind.player)
+        position_units = (grid or kind.world).units_per_one
+        for entity in kind.entities:
+            motion = compile_entity(entity).motion
+            if motion is not None and motion.units_per_one != position_units:
+                raise ValueError(
+                    f"{entity.__name__}: its Motion has {motion.units_per_one} units to one, its grid {position_units}"
+                )
         reserved = {c.name for c in columns} & set(PLAYER_COLUMNS)
         if reserved:
             raise ValueError(f"{kind.player.__name__}: reserved field names {sorted(reserved)}")

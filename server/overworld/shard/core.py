@@ -1,7 +1,7 @@
 """One shard without I/O: give it a tick's inputs, get what the tick has for everybody.
 
-`step` is the whole simulation of a tick and a pure function of the state and its `TickInputs`; `encode` turns what changed into bytes
-once for all watchers. Clocks, sockets and stores are the worker's business.
+`step` is the whole simulation of a tick and a pure function of the state and its `TickInputs`; `encode` turns what
+changed into bytes once for all watchers. Clocks, sockets and stores are the worker's business.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class ShardCore:
             columns, applied = self._inputs(inputs)
             self.title.step(self.shard, columns)
         except Exception as error:
-            raise TitleError(f"{self.title.name} failed at tick {self.tick} of shard {self.index}: {error!r}") from error
+            raise TitleError(
+                f"{self.title.name} failed at tick {self.tick} of shard {self.index}: {error!r}"
+            ) from error
         closed = np.concatenate((changes.closed, self.sessions.kick()), axis=1)
         return TickOutcome(
             tick=self.tick,

@@ -1,7 +1,7 @@
 """Digests of a shard's state: one for the whole, and one a column to tell where two states part.
 
-xxh3-128 over every table's name, ids and columns in the order of its kind. int64 columns have no padding and one bit pattern a value,
-so equal states have equal bytes.
+xxh3-128 over every table's name, ids and columns in the order of its kind. int64 columns have no padding and one bit
+pattern a value, so equal states have equal bytes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What arrived for a shard since its last tick, and how it becomes a tick's canonical inputs.
 
-Pure and bounded. Overflow: a session with more than `waiting_per_session_max` inputs waiting, or any input beyond `waiting_max` in all, is
-refused with 1008; its unacked inputs come again after it resumes, so nothing acknowledged is lost.
+Pure and bounded. Overflow: a session with more than `waiting_per_session_max` inputs waiting, or any input beyond
+`waiting_max` in all, is refused with 1008; its unacked inputs come again after it resumes, so nothing acknowledged is
+lost.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ class Inbox:
         self._waiting = 0
         self._field_counts = np.array([len(k.fields) for k in contract.inputs], np.int64)
         self._bounds = [
-            (np.array([f.field.minimum for f in k.fields], np.int64), np.array([f.field.maximum for f in k.fields], np.int64))
+            (
+                np.array([f.field.minimum for f in k.fields], np.int64),
+                np.array([f.field.maximum for f in k.fields], np.int64),
+            )
             for k in contract.inputs
         ]
         self.counters = InboxCounters()
@@ -81,7 +85,8 @@ class Inbox:
         self._waiting += len(batch.sessions)
 
     def take(self, shard: Shard, sessions: Sessions) -> tuple[TickInputs, Ints]:
-        """The canonical inputs of the shard's next tick, and int64[2, n]: sessions whose sockets must close, with the codes.
+        """The canonical inputs of the shard's next tick, and int64[2, n]: sessions whose sockets must close, with the
+        codes.
 
         At most `inputs_per_tick_max` inputs a player; the rest wait for later ticks.
         """
@@ -99,7 +104,7 @@ class Inbox:
         # By player, then number; equal numbers in order of arrival.
         order = keep[np.lexsort((batch.seqs[keep], rows[keep]))]
         order = self._new_ones(order, rows, batch.seqs, shard.players.last_seq)
-        place, runs = _places(rows[order])
+        place = _places(rows[order])
         unbroken = batch.seqs[order] == shard.players.last_seq[rows[order]] + 1 + place
         refused += self._refuse(order[~unbroken], batch.sessions, INPUT_GAP, "gap")
         order, place = order[unbroken], place[unbroken]
@@ -125,7 +130,9 @@ class Inbox:
         return valid
 
     def _new_ones(self, order: Ints, rows: Ints, seqs: Ints, last_seq: Ints) -> Ints:
-        """Leave out inputs that were applied already and second copies. (Resending is how clients recover, so both are normal.)"""
+        """Leave out inputs that were applied already and second copies. (Resending is how clients recover, so both
+        are normal.)
+        """
         fresh = seqs[order] > last_seq[rows[order]]
         same = np.zeros(len(order), np.bool_)
         same[1:] = (rows[order][1:] == rows[order][:-1]) & (seqs[order][1:] == seqs[order][:-1])
@@ -142,13 +149,13 @@ class Inbox:
             self._waiting = len(which)
 
 
-def _places(rows: Ints) -> tuple[Ints, Ints]:
-    """For sorted rows: each entry's place within its run of equal rows, and where runs start."""
+def _places(rows: Ints) -> Ints:
+    """For sorted rows: each entry's place within its run of equal rows."""
     if not len(rows):
-        return no_ints(), no_ints()
+        return no_ints()
     starts = np.flatnonzero(np.concatenate((np.ones(1, np.bool_), rows[1:] != rows[:-1])))
     counts = np.diff(np.append(starts, len(rows)))
-    return np.arange(len(rows)) - np.repeat(starts, counts), starts
+    return np.arange(len(rows)) - np.repeat(starts, counts)
 
 
 def _select(batch: InputColumnsIn, which: Ints, starts: Ints) -> InputColumnsIn:

@@ -42,9 +42,11 @@ class ShardMessage:
 
 @dataclass(frozen=True)
 class TickInputs:
-    """Everything that enters one tick, canonical: replaying it gives the same state. Inputs are sorted by (player, seq).
+    """Everything that enters one tick, canonical: replaying it gives the same state. Inputs are sorted by (player,
+    seq).
 
-    `events`: (SessionEvent, session, player) in order. Input columns are int64[n]; `values` is int64[sum of counts], flat.
+    `events`: (SessionEvent, session, player) in order. Input columns are int64[n]; `values` is int64[sum of counts],
+    flat.
     """
 
     events: tuple[tuple[SessionEvent, int, int], ...] = ()
@@ -64,8 +66,9 @@ class TickInputs:
 class TickOutcome:
     """What one tick has for single sessions and for other shards. Session columns are int64[n].
 
-    `acks`: (sessions, last input applied); `joined`: (sessions, last input applied before); `views`: (sessions, world cell at the centre of
-    their view); `closed`: (sessions, close codes); `owns`: (sessions, piece sizes, ready Frame bytes).
+    `acks`: (sessions, last input applied); `joined`: (sessions, last input applied before); `views`: (sessions, world
+    cell at the centre of their view); `closed`: (sessions, close codes); `owns`: (sessions, piece sizes, ready Frame
+    bytes).
     """
 
     tick: int

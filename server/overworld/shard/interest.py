@@ -1,4 +1,6 @@
-"""Where each player looks: the cell at the centre of the view, with hysteresis so that a ship on a border does not flicker."""
+"""Where each player looks: the cell at the centre of the view, with hysteresis so that a ship on a border does not
+flicker.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ _MARGIN_SHIFT = 3
 
 
 def view_cells(grid: Grid, shard: int, tables: list[Table], players: Table) -> Ints:
-    """The world cell each player's view is centred on, int64[players]. Players without an avatar keep theirs, or get the shard's middle."""
+    """The world cell each player's view is centred on, int64[players]. Players without an avatar keep theirs, or get
+    the shard's middle.
+    """
     x0, y0, x1, y1 = grid.bounds(shard)
     middle = int(grid.cells_of(np.array([(x0 + x1) // 2]), np.array([(y0 + y1) // 2]))[0])
     centre = np.where(players.view_cell < 0, middle, players.view_cell)

@@ -21,7 +21,8 @@ class Owns:
         self._told: Ints = np.zeros((0, 2), np.int64)
 
     def changed(self, tables: list[Table], players: Table, fresh: Ints) -> tuple[Ints, Ints, bytes]:
-        """Pieces for online players whose avatar or owner columns changed, and for those at rows `fresh` whatever changed.
+        """Pieces for online players whose avatar or owner columns changed, and for those at rows `fresh` whatever
+        changed.
 
         Returns (sessions int64[n], piece sizes int64[n], the pieces one after another).
         """
@@ -59,7 +60,8 @@ def _current(tables: list[Table], players: Table) -> Ints:
 
 
 def encode(rows: Ints, counts: Ints) -> tuple[Ints, bytes]:
-    """`Own` pieces of rows (entity, kind, values...), int64[n, 2 + most], of which `counts` int64[n] values each are real.
+    """`Own` pieces of rows (entity, kind, values...), int64[n, 2 + most], of which `counts` int64[n] values each are
+    real.
 
     A player without an avatar (kind -1) gets entity 0 and kind 0. Returns (sizes int64[n], bytes).
     """

@@ -2,8 +2,8 @@
 
     magic "OWJR" | version u16 | flags u16 | body length u32 | previous chain 16 bytes | body (TickRecord) | crc32c u32
 
-All little-endian. The chain value of a record is blake2b-128 over the previous chain value and the record's bytes: it tells a torn
-tail from a change in the middle, and lets the store refuse a record that does not follow its head.
+All little-endian. The chain value of a record is blake2b-128 over the previous chain value and the record's bytes: it
+tells a torn tail from a change in the middle, and lets the store refuse a record that does not follow its head.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What changed since watchers were last told, for all cells of a shard in one pass.
 
-Watchers know each row as of the last encoding and advance moving rows by themselves. So a tick's update of a table is: rows that left a
-cell, rows that came into one, and rows whose truth differs from what watchers now believe. Each is encoded once for everybody.
+Watchers know each row as of the last encoding and advance moving rows by themselves. So a tick's update of a table
+is: rows that left a cell, rows that came into one, and rows whose truth differs from what watchers now believe. Each
+is encoded once for everybody.
 """
 
 from __future__ import annotations
@@ -66,14 +67,17 @@ class Replication:
         self._orders: list[Ints] = [np.zeros(0, np.int64) for _ in tables]
 
     def updates(self) -> CellUpdates:
-        """Everything that changed since the last call; afterwards watchers are taken to know it. Call once a tick, after the step."""
+        """Everything that changed since the last call; afterwards watchers are taken to know it. Call once a tick,
+        after the step.
+        """
         parts: list[Part] = []
         for kind in range(len(self._tables)):
             self._table_updates(kind, parts)
         return wire.write(parts)
 
     def keyframes(self, cells: Ints) -> CellUpdates:
-        """The whole of the given world cells (any order, repeats allowed) as watchers know them after the last `updates`.
+        """The whole of the given world cells (any order, repeats allowed) as watchers know them after the last
+        `updates`.
 
         Cells without entities are not in the result.
         """
@@ -152,8 +156,12 @@ class Replication:
         by_cell, columns = wire.by_column(cells, varint.zigzag(values))
         parts.append(Part(COLUMNS, kind, by_cell, columns))
 
-    def _change_rows(self, kind: int, table: Table, layout: _Layout, record: Ints, rows: Ints, parts: list[Part]) -> None:
-        """Part for rows that changed in place, sorted by (cell, id). `record` int64[columns, n]: truth minus what watchers believe."""
+    def _change_rows(
+        self, kind: int, table: Table, layout: _Layout, record: Ints, rows: Ints, parts: list[Part]
+    ) -> None:
+        """Part for rows that changed in place, sorted by (cell, id). `record` int64[columns, n]: truth minus what
+        watchers believe.
+        """
         shadow = table.shadow
         told = table.public[:, rows]
         if layout.tolerance:

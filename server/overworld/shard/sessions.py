@@ -1,7 +1,7 @@
 """Who plays: sessions begin, are lost, come back, are replaced and end, as part of the state.
 
-A login is an input like any other, in the journal's order: the newest login of a player wins on every gateway and worker alike, without a
-lock. Inputs belong to a session; those of one that is over are of nobody.
+A login is an input like any other, in the journal's order: the newest login of a player wins on every gateway and
+worker alike, without a lock. Inputs belong to a session; those of one that is over are of nobody.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ REPLACED, SESSION_OVER = 4001, 4008
 
 @dataclass(frozen=True)
 class SessionChanges:
-    """What a tick's events came to. `joining`, `leaving`, `fresh`: rows of the player table; `closed`: int64[2, n] (sessions, codes)."""
+    """What a tick's events came to. `joining`, `leaving`, `fresh`: rows of the player table; `closed`: int64[2, n]
+    (sessions, codes).
+    """
 
     joining: Ints
     leaving: Ints

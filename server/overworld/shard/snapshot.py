@@ -2,8 +2,9 @@
 
     magic "OWST" | head length u32 | SnapshotHead (protobuf) | columns, one after another
 
-Each column is stored in the narrowest little-endian integer type that holds its values; the head names table, column, type and place.
-Torn and flipped bytes are the store's container's to detect; this module checks that the content fits the world.
+Each column is stored in the narrowest little-endian integer type that holds its values; the head names table, column,
+type and place. Torn and flipped bytes are the store's container's to detect; this module checks that the content fits
+the world.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ _NARROW = ("<i1", "<i2", "<i4", "<i8")
 
 @dataclass(frozen=True)
 class Frozen:
-    """A copy of a shard's state at a tick: columns by (table, column), cheap to take and safe to encode in another thread."""
+    """A copy of a shard's state at a tick: columns by (table, column), cheap to take and safe to encode in another
+    thread.
+    """
 
     shard: int
     tick: int
@@ -95,10 +98,11 @@ def read_head(data: bytes) -> record_pb2.SnapshotHead:
 
 
 def restore(core: ShardCore, data: bytes) -> record_pb2.SnapshotHead:
-    """Load a state into a core. Raises SnapshotCorrupt where the bytes are not this shard's or do not give the digest they name.
+    """Load a state into a core. Raises SnapshotCorrupt where the bytes are not this shard's or do not give the digest
+    they name.
 
-    Fields that the title has and the snapshot lacks get their defaults; columns that the title no longer has are dropped. A snapshot of another
-    title version goes through `Title.migrate`.
+    Fields that the title has and the snapshot lacks get their defaults; columns that the title no longer has are
+    dropped. A snapshot of another title version goes through `Title.migrate`.
     """
     head = read_head(data)
     if (head.world, head.title, head.shard) != (core.contract.world, core.contract.title, core.index):

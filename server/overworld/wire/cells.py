@@ -1,7 +1,7 @@
 """Writes `Cell` messages of many cells in one pass of numpy.
 
-The input is what changed, for all cells and kinds at once, as flat columns; the output is one buffer and where each cell's bytes lie in
-it. Nothing here runs once per cell or per entity, so a tick's encoding costs what its bytes cost.
+The input is what changed, for all cells and kinds at once, as flat columns; the output is one buffer and where each
+cell's bytes lie in it. Nothing here runs once per cell or per entity, so a tick's encoding costs what its bytes cost.
 
 Layout of one block (one kind in one cell) in a piece, where every element is a varint:
 
@@ -36,7 +36,9 @@ _EMPTY: Ints = np.zeros(0, np.int64)
 
 @dataclass(frozen=True)
 class CellUpdates:
-    """Ready `Frame` bytes of cells. `cells` uint32[m] ascending; piece i is `data[offsets[i]:offsets[i + 1]]`, offsets int64[m + 1]."""
+    """Ready `Frame` bytes of cells. `cells` uint32[m] ascending; piece i is `data[offsets[i]:offsets[i + 1]]`,
+    offsets int64[m + 1].
+    """
 
     cells: U32
     offsets: Ints
@@ -55,8 +57,8 @@ NOTHING = CellUpdates(np.zeros(0, np.uint32), np.zeros(1, np.int64), b"")
 
 @dataclass(frozen=True)
 class Part:
-    """Values of one part of one kind: `values` int64[n] as they go on the wire (gap-coded, zigzagged, at least 0), and `cells` int64[n], the
-    world cell of each, ascending."""
+    """Values of one part of one kind: `values` int64[n] as they go on the wire (gap-coded, zigzagged, at least 0),
+    and `cells` int64[n], the world cell of each, ascending."""
 
     part: int
     kind: int
@@ -129,7 +131,9 @@ def _assemble(keys: Ints, values: Ints, sizes: Ints, kinds: int, tag: int) -> Ce
 
 
 def gaps(cells: Ints, rows: Ints) -> Ints:
-    """Gap-code ascending row numbers within each run of equal cells: the first as it is, then the difference minus 1. int64[n]."""
+    """Gap-code ascending row numbers within each run of equal cells: the first as it is, then the difference minus 1.
+    int64[n].
+    """
     if not len(rows):
         return _EMPTY
     coded = rows.copy()

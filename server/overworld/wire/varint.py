@@ -1,6 +1,7 @@
 """Protobuf varints for whole arrays at once.
 
-(Varints and zigzag: the protobuf encoding reference; the vectorised form writes the k-th byte of every number in one pass.)
+(Varints and zigzag: the protobuf encoding reference; the vectorised form writes the k-th byte of every number in one
+pass.)
 """
 
 from __future__ import annotations

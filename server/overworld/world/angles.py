@@ -1,7 +1,8 @@
 """Angles in 256 whole steps, and their sines as whole numbers.
 
-Sines of libm and of numpy differ between CPUs in the last bit, so they may not enter a simulation. This table is computed with
-whole numbers only (Taylor series in 128-bit fixed point), hence the same on every machine; a test holds its digest.
+Sines of libm and of numpy differ between CPUs in the last bit, so they may not enter a simulation. This table is
+computed with whole numbers only (Taylor series in 128-bit fixed point), hence the same on every machine; a test holds
+its digest.
 """
 
 from __future__ import annotations
@@ -51,16 +52,20 @@ def _table() -> Ints:
 
 def sines(angle: Ints) -> Ints:
     """sin of angles in 256 steps a turn, times ANGLE_SCALE, int64 like `angle`."""
-    return _table()[angle & (ANGLE_STEPS - 1)]
+    result: Ints = _table()[angle & (ANGLE_STEPS - 1)]
+    return result
 
 
 def cosines(angle: Ints) -> Ints:
     """cos of angles in 256 steps a turn, times ANGLE_SCALE, int64 like `angle`."""
-    return _table()[(angle + ANGLE_STEPS // 4) & (ANGLE_STEPS - 1)]
+    result: Ints = _table()[(angle + ANGLE_STEPS // 4) & (ANGLE_STEPS - 1)]
+    return result
 
 
 def octant_angle(dx: Ints, dy: Ints) -> Ints:
-    """The direction of (dx, dy) in 256 steps, int64, within 2 steps of the true one: a whole-number atan2 (per octant, a parabola)."""
+    """The direction of (dx, dy) in 256 steps, int64, within 2 steps of the true one: a whole-number atan2 (per
+    octant, a parabola).
+    """
     ax, ay = np.abs(dx), np.abs(dy)
     large, small = np.maximum(ax, ay), np.minimum(ax, ay)
     ratio = small * 256 // np.maximum(large, 1)

@@ -1,7 +1,8 @@
 """The world contract: everything that all processes of a world must agree on, and its fingerprint.
 
-Gateways and workers exchange the fingerprint in every handshake, snapshots carry it, clients are told it. It stands here and not in
-`settings`, because it is made from a title's declarations; settings are what one process may have different from another.
+Gateways and workers exchange the fingerprint in every handshake, snapshots carry it, clients are told it. It stands
+here and not in `settings`, because it is made from a title's declarations; settings are what one process may have
+different from another.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from overworld.world.schema import Column, InputKind, Kind
 
 @dataclass(frozen=True)
 class WorldContract:
-    """One world as all its processes see it. `seed` keys all chance; `grace_ticks` is how long an avatar waits for its player."""
+    """One world as all its processes see it. `seed` keys all chance; `grace_ticks` is how long an avatar waits for
+    its player.
+    """
 
     world: str
     title: str
@@ -43,7 +46,15 @@ class WorldContract:
             return [[c.name, {**asdict(c.field), "audience": c.field.audience.value}] for c in group]
 
         return {
-            "world": [self.world, self.title, self.title_version, self.seed, self.grace_ticks, self.inputs_per_tick_max],
+            "world": [
+                self.world,
+                self.title,
+                self.title_version,
+                self.seed,
+                self.grace_ticks,
+                self.inputs_per_tick_max,
+                self.commit_level,
+            ],
             "grid": asdict(self.grid),
             "kinds": [
                 [k.name, asdict(k.motion) if k.motion else None, columns(k.near), columns(k.owner), columns(k.server)]

@@ -1,8 +1,8 @@
 """The fields a title declares on its entities and inputs.
 
-A field becomes one int64 column of a table (a `Motion` becomes four). Values are whole numbers; a unit says how many steps
-make one of the title's own measure. Only the range below fits the wire, so it is checked when a shard starts a tick's
-encoding.
+A field becomes one int64 column of a table (a `Motion` becomes four). Values are whole numbers; a unit says how many
+steps make one of the title's own measure. Only the range below fits the wire, so it is checked when a shard starts a
+tick's encoding.
 """
 
 from __future__ import annotations
@@ -91,6 +91,10 @@ def Int64(audience: Audience = SERVER, default: int = 0) -> Any:
 
 def Angle(steps: int = 256, audience: Audience = NEAR, default: int = 0) -> Any:
     """An angle in `steps` whole steps of a turn; differences take the short way round."""
+    if not 2 <= steps <= WIRE_MAX:
+        raise ValueError(f"an angle of {steps} steps does not lie within 2..{WIRE_MAX}")
+    if not 0 <= default < steps:
+        raise ValueError(f"default {default} does not lie within 0..{steps - 1}")
     return Field(0, steps - 1, audience, modulo=steps, default=default)
 
 
@@ -106,8 +110,8 @@ def _bounded(low: int, high: int, minimum: int, maximum: int, audience: Audience
 class Motion:
     """Position and velocity: the columns x, y (position units) and vx, vy (position units per tick).
 
-    Watchers advance x by vx and y by vy each tick by themselves; they are told only when the truth leaves that prediction by
-    more than `tolerance` position units (0: whenever it differs at all, so what they show is exact).
+    Watchers advance x by vx and y by vy each tick by themselves; they are told only when the truth leaves that
+    prediction by more than `tolerance` position units (0: whenever it differs at all, so what they show is exact).
     """
 
     units_per_one: int = 256

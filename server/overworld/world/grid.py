@@ -12,14 +12,17 @@ Ints = npt.NDArray[np.int64]
 
 SHARD_CELLS_MAX = 65_535
 """Cells of one shard: local cell numbers are sorted as 16-bit keys, which numpy does by radix in linear time."""
+EXTENT_MAX = 2**30
+"""Longest side of a world in position units: it fits the wire, and squares of distances fit 64 bits."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A world of `width` x `height` in square cells of side `cell`, cut into `shards` = (across, down) equal rectangles.
+    """A world of `width` x `height` in square cells of side `cell`, cut into `shards` = (across, down) equal
+    rectangles.
 
-    Lengths are in the title's own measure; `units_per_one` position units make one of it. A player sees every cell that lies
-    within `view` of the cell it is in. `tick_hz` ticks run a second.
+    Lengths are in the title's own measure; `units_per_one` position units make one of it. A player sees every cell
+    that lies within `view` of the cell it is in. `tick_hz` ticks run a second.
     """
 
     width: int
@@ -31,8 +34,17 @@ class Grid:
     units_per_one: int = 256
 
     def __post_init__(self) -> None:
+        for name in ("width", "height", "cell", "view", "units_per_one"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is less than 1")
+        if min(self.shards) < 1:
+            raise ValueError(f"shards {self.shards} are less than 1 across or down")
+        if max(self.width, self.height) * self.units_per_one > EXTENT_MAX:
+            raise ValueError(f"a world of {self.width} x {self.height} is longer than {EXTENT_MAX} position units")
         if self.width % (self.cell * self.shards[0]) or self.height % (self.cell * self.shards[1]):
-            raise ValueError(f"a world of {self.width} x {self.height} does not divide into {self.shards} shards of whole cells")
+            raise ValueError(
+                f"a world of {self.width} x {self.height} does not divide into {self.shards} shards of whole cells"
+            )
         if self.shard_cells_x * self.shard_cells_y > SHARD_CELLS_MAX:
             raise ValueError(f"{self.shard_cells_x * self.shard_cells_y} cells in a shard, at most {SHARD_CELLS_MAX}")
         if not 1 <= self.tick_hz <= 128:

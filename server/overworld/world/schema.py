@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from overworld.world.fields import NEAR, OWNER, Field, Motion
+from overworld.world.fields import NEAR, OWNER, WIRE_MAX, Field, Motion
 
 MOTION_COLUMNS = ("x", "y", "vx", "vy")
 FIELDS_MAX = 24
 """Replicated fields of one kind: the change mask must fit a signed 32-bit number."""
+_TABLE_NAMES = "admit columns ids kind load next_id private public remove rows rows_of shadow spawn"
+_RESERVED = frozenset((*MOTION_COLUMNS, *_TABLE_NAMES.split()))
+"""What columns may not be called: attributes of tables."""
+_RESERVED_INPUT = frozenset({"player", "row", "seen_tick"})
 
 
 class Entity:
@@ -21,7 +25,9 @@ class Entity:
 
 
 class Player:
-    """Base class of what a title keeps for each player, avatar or not. Its fields are simulation state (never replicated)."""
+    """Base class of what a title keeps for each player, avatar or not. Its fields are simulation state (never
+    replicated).
+    """
 
 
 class Input:
@@ -38,7 +44,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of entity: `near` columns are replicated to everyone in view, `owner` columns to the owner, `server` to nobody.
+    """One kind of entity: `near` columns are replicated to everyone in view, `owner` columns to the owner, `server`
+    to nobody.
 
     Where `motion` is set, x, y, vx, vy stand before the `near` columns.
     """
@@ -81,10 +88,8 @@ def compile_entity(cls: type[Entity]) -> Kind:
     motions = [v for v in declared.values() if isinstance(v, Motion)]
     if len(motions) > 1:
         raise ValueError(f"{cls.__name__}: at most one Motion field, found {len(motions)}")
+    _check_names(cls, declared, _RESERVED)
     columns = [Column(name, field) for name, field in declared.items() if isinstance(field, Field)]
-    reserved = {c.name for c in columns} & {*MOTION_COLUMNS, "ids", "rows"}
-    if reserved:
-        raise ValueError(f"{cls.__name__}: reserved field names {sorted(reserved)}")
     near = tuple(c for c in columns if c.field.audience is NEAR)
     if len(near) > FIELDS_MAX:
         raise ValueError(f"{cls.__name__}: {len(near)} replicated fields, at most {FIELDS_MAX}")
@@ -99,8 +104,12 @@ def motion_name(cls: type[Entity]) -> str | None:
 
 
 def compile_player(cls: type[Player]) -> tuple[Column, ...]:
-    """The columns of a `Player` subclass."""
-    return tuple(Column(name, field) for name, field in _declared(cls).items() if isinstance(field, Field))
+    """The columns of a `Player` subclass. Raises ValueError for a Motion field or a reserved name."""
+    declared = _declared(cls)
+    _check_names(cls, declared, _RESERVED)
+    if any(isinstance(v, Motion) for v in declared.values()):
+        raise ValueError(f"{cls.__name__}: a player has no Motion field")
+    return tuple(Column(name, field) for name, field in declared.items())
 
 
 def compile_input(cls: type[Input]) -> InputKind:
@@ -108,4 +117,14 @@ def compile_input(cls: type[Input]) -> InputKind:
     declared = _declared(cls)
     if any(isinstance(v, Motion) for v in declared.values()):
         raise ValueError(f"{cls.__name__}: an input has no Motion field")
+    _check_names(cls, declared, _RESERVED_INPUT)
+    wide = [name for name, field in declared.items() if field.minimum < -WIRE_MAX or field.maximum > WIRE_MAX]
+    if wide:
+        raise ValueError(f"{cls.__name__}: fields {wide} do not fit the wire")
     return InputKind(cls.__name__, tuple(Column(name, field) for name, field in declared.items()))
+
+
+def _check_names(cls: type, declared: dict[str, Any], reserved: frozenset[str]) -> None:
+    wrong = sorted(name for name in declared if name in reserved or name.startswith("_"))
+    if wrong:
+        raise ValueError(f"{cls.__name__}: reserved field names {wrong}")

@@ -10,14 +10,24 @@ import numpy.typing as npt
 
 from overworld.world import near, random
 from overworld.world.contract import WorldContract
-from overworld.world.fields import Field, Audience
+from overworld.world.fields import Audience, Field
 from overworld.world.grid import Grid
 from overworld.world.schema import Column, Entity, Kind, motion_name
 from overworld.world.table import MotionColumns, Table
 
 Ints = npt.NDArray[np.int64]
 
-PLAYER_COLUMNS = ("session", "online", "inside", "last_seq", "avatar_kind", "avatar", "lost_tick", "view_cell", "kick_code")
+PLAYER_COLUMNS = (
+    "session",
+    "online",
+    "inside",
+    "last_seq",
+    "avatar_kind",
+    "avatar",
+    "lost_tick",
+    "view_cell",
+    "kick_code",
+)
 """What the server keeps for each player, before the title's own columns. `avatar_kind` is -1 without an avatar."""
 
 
@@ -31,8 +41,8 @@ def player_kind(contract: WorldContract) -> Kind:
 class Shard:
     """One shard's state, and the only thing a title's verbs may touch.
 
-    `shard[Ship]` is the table of ships, `shard.players` the table of players (ids are player ids), `shard.tick` the only time, `shard.random` the
-    only chance, `shard.near` the spatial query.
+    `shard[Ship]` is the table of ships, `shard.players` the table of players (ids are player ids), `shard.tick` the
+    only time, `shard.random` the only chance, `shard.near` the spatial query.
     """
 
     def __init__(self, contract: WorldContract, index: int, entities: tuple[type[Entity], ...]) -> None:
@@ -64,7 +74,9 @@ class Shard:
         return round(length * self.grid.units_per_one)
 
     def random(self, stream: str, count: int, low: int, high: int) -> Ints:
-        """`count` whole numbers, low <= v < high, int64[count]. Each call of a tick goes on where the stream's last one stopped."""
+        """`count` whole numbers, low <= v < high, int64[count]. Each call of a tick goes on where the stream's last
+        one stopped.
+        """
         first = self._drawn.get(stream, 0)
         self._drawn[stream] = first + count
         numbers = random.draw(self.contract.seed, self.index, self.tick, stream, first, count)
@@ -78,8 +90,17 @@ class Shard:
         """As `near`, for points that are no entities: x and y int64[n], position units."""
         return near.pairs(x, y, b.x, b.y, radius)
 
+    def near_swept(self, a: MotionColumns, b: MotionColumns, radius: int) -> tuple[Ints, Ints]:
+        """As `near`, for pairs that came within `radius` at any moment of the tick that ended here, both having moved
+        straight at their velocities. Call after `advance`: what moves further in a tick than its target is wide does
+        not fly through it.
+        """
+        return near.swept_pairs((a.x, a.y, a.vx, a.vy), (b.x, b.y, b.vx, b.vy), radius)
+
     def give_avatar(self, players: Ints, table: Table, rows: Ints) -> None:
-        """Make the entities at `rows` the avatars of the players at rows `players` of `shard.players`, int64[n] each."""
+        """Make the entities at `rows` the avatars of the players at rows `players` of `shard.players`, int64[n]
+        each.
+        """
         self.players.avatar_kind[players] = self._kind_of[id(table)]
         self.players.avatar[players] = table.ids[rows]
 
@@ -89,13 +110,17 @@ class Shard:
         self.players.avatar[players] = 0
 
     def avatar_rows(self, players: Ints, entity: type[Entity]) -> Ints:
-        """Rows of these players' avatars in a table, int64 like `players`; -1 where the avatar is of another kind, gone or none."""
+        """Rows of these players' avatars in a table, int64 like `players`; -1 where the avatar is of another kind,
+        gone or none.
+        """
         table = self[entity]
         kinds = self.players.avatar_kind[players]
         return np.where(kinds == self._kind_of[id(table)], table.rows_of(self.players.avatar[players]), -1)
 
     def player_rows(self, table: Table, rows: Ints) -> Ints:
-        """Rows of `shard.players` whose avatar is at each of `rows` of a table, int64 like `rows`; -1 where nobody's."""
+        """Rows of `shard.players` whose avatar is at each of `rows` of a table, int64 like `rows`; -1 where
+        nobody's.
+        """
         mine = np.flatnonzero(self.players.avatar_kind == self._kind_of[id(table)])
         if not len(mine) or not len(rows):
             return np.full(len(rows), -1, np.int64)

@@ -1,7 +1,7 @@
 """Tables: the entities of one kind in one shard, one row an entity, one int64 column a field.
 
-Rows are always sorted by entity id. That one rule gives the canonical order which snapshots, digests and replay rest on, and lets
-replication sort by cell alone (a stable sort keeps ids ascending within a cell).
+Rows are always sorted by entity id. That one rule gives the canonical order which snapshots, digests and replay rest
+on, and lets replication sort by cell alone (a stable sort keeps ids ascending within a cell).
 """
 
 from __future__ import annotations
@@ -28,17 +28,49 @@ class MotionColumns:
     vx: Ints
     vy: Ints
 
+    def __init__(self, x: Ints, y: Ints, vx: Ints, vy: Ints) -> None:
+        for name, column in (("x", x), ("y", y), ("vx", vx), ("vy", vy)):
+            object.__setattr__(self, name, column)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Writes go into the table's own memory: another array in its place would be forgotten at the next spawn.
+        column = getattr(self, name)
+        if value is not column:
+            column[...] = value
+
     def advance(self) -> None:
         """Move every row by its velocity: one tick. Set velocities first; then watchers' predictions stay exact."""
         self.x += self.vx
         self.y += self.vy
 
+    def bounce(self, bounds: tuple[int, int, int, int]) -> Bools:
+        """Reflect what went through the walls of `bounds` (x0, y0, x1, y1, position units, upper ones exclusive).
+
+        Call after `advance`. Returns bool[rows]: which did. Afterwards every row lies within the bounds.
+        """
+        x0, y0, x1, y1 = bounds
+        hit = (self.x < x0) | (self.x >= x1) | (self.y < y0) | (self.y >= y1)
+        if hit.any():
+            rows = np.flatnonzero(hit)
+            self.x[rows], self.vx[rows] = _reflect(self.x[rows], self.vx[rows], x0, x1)
+            self.y[rows], self.vy[rows] = _reflect(self.y[rows], self.vy[rows], y0, y1)
+        return hit
+
+
+def _reflect(position: Ints, velocity: Ints, low: int, high: int) -> tuple[Ints, Ints]:
+    """One axis of `bounce`. What is further out than the room is wide ends at the wall."""
+    below, above = position < low, position >= high
+    inside = np.where(below, 2 * low - position, np.where(above, 2 * (high - 1) - position, position))
+    away = np.where(below, np.abs(velocity), np.where(above, -np.abs(velocity), velocity))
+    return np.clip(inside, low, high - 1), away
+
 
 class Shadow:
     """What replication last told about each row. Not state: neither in snapshots nor in digests.
 
-    `sent` is int64[replicated columns, rows]; `cell` int64[rows] the shard-local cell the row was last told in, -1 for a row not told
-    yet; `rank` int64[rows] its index within that cell. `departed` collects (cell, rank) of told rows that were removed since.
+    `sent` is int64[replicated columns, rows]; `cell` int64[rows] the shard-local cell the row was last told in, -1
+    for a row not told yet; `rank` int64[rows] its index within that cell. `departed` collects (cell, rank) of told
+    rows that were removed since.
     """
 
     __slots__ = ("cell", "departed", "rank", "sent")
@@ -73,9 +105,11 @@ class Shadow:
 
 
 class Table:
-    """Entities of one kind. Columns are attributes: `table.hp`, `table.at.vx`; each is int64[rows] and may be written in place.
+    """Entities of one kind. Columns are attributes: `table.hp`, `table.at.vx`; each is int64[rows] and may be written
+    in place.
 
-    `spawn` and `remove` change the rows: take columns anew from the table afterwards, arrays held from before are stale.
+    `spawn` and `remove` change the rows: take columns anew from the table afterwards, arrays held from before are
+    stale.
     """
 
     def __init__(self, kind: Kind, motion_name: str | None, first_id: int, id_step: int) -> None:
@@ -102,7 +136,10 @@ class Table:
         return self._ids[: self._rows]
 
     def spawn(self, count: int) -> Ints:
-        """Add `count` entities with default values. Returns their rows, int64[count]; ids are fresh and never used again."""
+        """Add `count` entities with default values. Returns their rows, int64[count]; ids are fresh and never used
+        again.
+        """
+        count = int(count)
         if count < 0:
             raise ValueError(f"cannot spawn {count} entities")
         ids = self._next_id + np.arange(count, dtype=np.int64) * self._id_step
@@ -110,10 +147,15 @@ class Table:
         return self._append(ids)
 
     def remove(self, mask: npt.NDArray[Any]) -> None:
-        """Remove rows: `mask` is bool[rows], or their indices (repeats allowed)."""
+        """Remove rows: `mask` is bool[rows], or their indices (repeats allowed). Raises IndexError for an index
+        that is no row.
+        """
         if mask.dtype == np.bool_:
             kept = ~mask
         else:
+            # numpy would take -1, which `rows_of` gives for an id that is not here, for the last row.
+            if len(mask) and int(mask.min()) < 0:
+                raise IndexError(f"row {int(mask.min())} of {self._kind.name} cannot be removed")
             kept = np.ones(self._rows, np.bool_)
             kept[mask] = False
         left = int(np.count_nonzero(kept))
@@ -162,7 +204,9 @@ class Table:
         return self._data[:, : self._rows]
 
     def load(self, ids: Ints, columns: Ints, next_id: int) -> None:
-        """Replace everything by what a snapshot holds. `ids` int64[n] ascending, `columns` int64[len(kind.names), n]."""
+        """Replace everything by what a snapshot holds. `ids` int64[n] ascending, `columns` int64[len(kind.names),
+        n].
+        """
         assert columns.shape == (len(self._kind.names), len(ids))
         assert len(ids) < 2 or bool((np.diff(ids) > 0).all())
         self._ids = np.array(ids, np.int64)
@@ -174,9 +218,13 @@ class Table:
         self._bind()
 
     def admit(self, ids: Ints, columns: Ints) -> Ints:
-        """Take in entities that have ids already (from another shard), keeping rows sorted. Returns their rows."""
+        """Take in entities that have ids already (from another shard), keeping rows sorted. Returns their rows.
+
+        Nothing here may have one of these ids.
+        """
         order = np.argsort(ids, kind="stable")
         ids, columns = ids[order], columns[:, order]
+        assert bool((np.diff(ids) > 0).all()) and bool((self.rows_of(ids) < 0).all()), "an id comes twice"
         at = np.searchsorted(self.ids, ids)
         self._data = np.insert(self.columns, at, columns, axis=1)
         self._ids = np.insert(self.ids, at, ids)
@@ -223,17 +271,23 @@ class Table:
         for index, name in enumerate(self._kind.names):
             bound[name] = self._data[index, :rows]
         if self._motion_name is not None:
-            motion = MotionColumns()
-            motion.x, motion.y, motion.vx, motion.vy = (bound.pop(name) for name in ("x", "y", "vx", "vy"))
-            bound[self._motion_name] = motion
+            bound[self._motion_name] = MotionColumns(*(bound.pop(name) for name in ("x", "y", "vx", "vy")))
         self.__dict__.update(bound)
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"{self.__dict__['_kind'].name} has no column {name!r}; it has {', '.join(self.__dict__['_kind'].names)}")
+        kind = self.__dict__.get("_kind")
+        if kind is None:
+            raise AttributeError(name)
+        raise AttributeError(f"{kind.name} has no column {name!r}; it has {', '.join(kind.names)}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         kind = self.__dict__.get("_kind")
         if kind is not None and name in kind.names:
-            self.__dict__[name][...] = value
-        else:
+            column = self.__dict__[name]
+            if value is not column:
+                column[...] = value
+        elif name.startswith("_") or name == "shadow":
             object.__setattr__(self, name, value)
+        else:
+            # A misspelt column would otherwise swallow what is assigned to it.
+            raise AttributeError(f"{name!r} of a table cannot be assigned")
