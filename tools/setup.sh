@@ -42,11 +42,11 @@ make_environment() {
 # pip_install SECTION...: the named sections of constraints.txt, every file checked against its hash.
 pip_install() {
     for name in "$@"; do section "$name"; done > .venv/requirements.txt
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r .venv/requirements.txt
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes -r .venv/requirements.txt
 }
 
 install_project() {
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .
 }
 
 # One Node for everything: .venv/bin/node and .venv/bin/npm, whoever they come from.
