@@ -1,0 +1,209 @@
+"""Which shards this worker may try to take, and when. Pure: heads and time come in as arguments, in seconds,
+monotonic.
+
+Safety does not rest on anything here: taking a shard is a compare-and-swap on what was seen, and a fenced owner can
+write nothing more. This decides liveness and balance: not to take from an owner that lives, to take from a dead one
+soon, and to share shards fairly.
+
+    a shard is vacant    when
+    new                  it has no head: nobody ever owned it, or Redis was wiped
+    released             its last owner gave it up in order
+    suspect              its owner's process is known to be gone (its port refuses)
+    silent               its head stood still for a full time to live of our clock, with every look in between
+    answered
+
+The vacant shards are dealt out to the live workers, fewest shards first; all workers see the same heads and so deal
+alike. A worker takes what was dealt to it at once, and what was dealt to others only when they do not (`yield_s`), up
+to its fair share; past `any_s` it takes what it can: a world that stands still is worse than one out of balance.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from overworld.store.ports import Head
+
+GAP_PART = 0.5
+"""A pause between two looks above this part of the time to live starts all clocks anew: we may have been the sleeper.
+"""
+
+
+class Vacancy(enum.Enum):
+    """Why a shard may be taken."""
+
+    NEW = "new"
+    RELEASED = "released"
+    SUSPECT = "suspect"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A shard to try, and what to show the compare-and-swap."""
+
+    shard: int
+    seen: Head | None
+    why: Vacancy
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRules:
+    """Times in seconds. `slack`: shards above a fair share that are still fair."""
+
+    ttl_s: float
+    shards_max: int
+    slack: int = 0
+
+    @property
+    def yield_s(self) -> float:
+        """How long a shard dealt to another worker is left to it."""
+        return self.ttl_s * 0.75
+
+    @property
+    def any_s(self) -> float:
+        """How long a shard may be vacant before balance is given up for it."""
+        return self.ttl_s * 2
+
+
+@dataclass(slots=True)
+class _Seen:
+    head: Head | None
+    since_s: float
+    vacant_since_s: float | None = None
+
+
+class LeaseBook:
+    """What one worker knows of all shards of a world."""
+
+    def __init__(self, shard_count: int, address: str, rules: LeaseRules) -> None:
+        self._shard_count = shard_count
+        self._address = address
+        self._rules = rules
+        self._seen: dict[int, _Seen] = {}
+        self._looked_s: float | None = None
+        self._suspects: set[str] = set()
+        self._barred: dict[int, tuple[float, float]] = {}
+
+    # ------------------------------------------------------------ what is known
+
+    def looked(self, heads: Mapping[int, Head | None], now_s: float) -> None:
+        """A look at all shards was answered."""
+        if self._looked_s is None or now_s - self._looked_s > self._rules.ttl_s * GAP_PART:
+            self._seen.clear()
+        self._looked_s = now_s
+        for shard, head in heads.items():
+            seen = self._seen.get(shard)
+            if seen is None or not _same(seen.head, head):
+                vacant = seen.vacant_since_s if seen is not None else None
+                self._seen[shard] = _Seen(head, now_s, vacant)
+
+    def look_failed(self) -> None:
+        """A look was not answered: silence proves nothing until looks have succeeded for a full time to live again."""
+        self._looked_s = None
+
+    def suspect(self, address: str) -> None:
+        """The process at this address is gone."""
+        self._suspects.add(address)
+
+    def trust(self, address: str) -> None:
+        """The process at this address answers."""
+        self._suspects.discard(address)
+
+    def bar(self, shard: int, now_s: float, first_s: float = 1.0, most_s: float = 60.0) -> float:
+        """This worker failed to run the shard: leave it alone for a while, twice as long each time. Returns seconds."""
+        _, last_s = self._barred.get(shard, (0.0, first_s / 2))
+        wait_s = min(2 * last_s, most_s)
+        self._barred[shard] = (now_s + wait_s, wait_s)
+        return wait_s
+
+    def unbar(self, shard: int) -> None:
+        """The shard runs well here."""
+        self._barred.pop(shard, None)
+
+    def head(self, shard: int) -> Head | None:
+        """The head as last seen."""
+        seen = self._seen.get(shard)
+        return seen.head if seen else None
+
+    def silent(self, shard: int, now_s: float) -> bool:
+        """True where the head stood still for a full time to live."""
+        seen = self._seen.get(shard)
+        return seen is not None and self._looked_s is not None and now_s - seen.since_s >= self._rules.ttl_s
+
+    # ------------------------------------------------------------ decisions
+
+    def vacancies(self, now_s: float, mine: Collection[int]) -> list[Candidate]:
+        """Every shard that nobody runs, ascending, whoever is to take it."""
+        found = []
+        for shard in range(self._shard_count):
+            seen = self._seen.get(shard)
+            if seen is None or self._looked_s is None or shard in mine:
+                continue
+            why = self._why_vacant(seen, shard, now_s)
+            if why is None:
+                seen.vacant_since_s = None
+            else:
+                if seen.vacant_since_s is None:
+                    seen.vacant_since_s = now_s
+                found.append(Candidate(shard, seen.head, why))
+        return found
+
+    def candidates(self, now_s: float, live: Collection[str], mine: Collection[int]) -> list[Candidate]:
+        """The shards to try now. `live`: addresses of live workers; `mine`: shards this worker runs or is taking."""
+        vacant = self.vacancies(now_s, mine)
+        workers = sorted({*live, self._address} - (self._suspects - {self._address}))
+        share = math.ceil(self._shard_count / len(workers)) + self._rules.slack
+        dealt = self._deal(vacant, workers, mine)
+        room = self._rules.shards_max - len(mine)
+        chosen: list[Candidate] = []
+        for candidate in vacant:
+            until_s, _ = self._barred.get(candidate.shard, (0.0, 0.0))
+            if len(chosen) >= room or now_s < until_s:
+                continue
+            since_s = self._seen[candidate.shard].vacant_since_s
+            assert since_s is not None
+            vacant_s = now_s - since_s
+            fair = len(mine) + len(chosen) < share
+            if (
+                (fair and dealt[candidate.shard] == self._address)
+                or (fair and vacant_s >= self._rules.yield_s)
+                or vacant_s >= self._rules.any_s
+            ):
+                chosen.append(candidate)
+        return chosen
+
+    def _why_vacant(self, seen: _Seen, shard: int, now_s: float) -> Vacancy | None:
+        head = seen.head
+        if head is None:
+            return Vacancy.NEW
+        if head.released:
+            return Vacancy.RELEASED
+        # Our own address on a shard we do not run: left behind by us, or by an earlier process at this address.
+        if head.address in self._suspects or head.address == self._address:
+            return Vacancy.SUSPECT
+        return Vacancy.SILENT if self.silent(shard, now_s) else None
+
+    def _deal(self, vacant: list[Candidate], workers: list[str], mine: Collection[int]) -> dict[int, str]:
+        """Which worker each vacant shard is meant for."""
+        counts = dict.fromkeys(workers, 0)
+        counts[self._address] = len(mine)
+        empty = {candidate.shard for candidate in vacant}
+        for shard, seen in self._seen.items():
+            owner = seen.head.address if seen.head else ""
+            if owner in counts and owner != self._address and shard not in empty:
+                counts[owner] += 1
+        dealt = {}
+        for candidate in vacant:
+            worker = min(workers, key=lambda w: (counts[w], w))
+            counts[worker] += 1
+            dealt[candidate.shard] = worker
+        return dealt
+
+
+def _same(a: Head | None, b: Head | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return a.same_life(b) and a.address == b.address
