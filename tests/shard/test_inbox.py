@@ -1,0 +1,129 @@
+"""Inputs become canonical: each applied exactly once and in order, whatever arrives how often."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from overworld.shard.core import ShardCore
+from overworld.shard.inbox import Inbox, InputColumnsIn
+from overworld.shard.inputs import SessionEvent, TickInputs
+from tests.shard.meadow import meadow_core
+
+
+def batch(*inputs: tuple[int, int, int, list[int]]) -> InputColumnsIn:
+    """Inputs as (session, seq, kind, values)."""
+    return InputColumnsIn(
+        sessions=np.array([i[0] for i in inputs], np.int64),
+        seqs=np.array([i[1] for i in inputs], np.int64),
+        kinds=np.array([i[2] for i in inputs], np.int64),
+        seen_ticks=np.zeros(len(inputs), np.int64),
+        counts=np.array([len(i[3]) for i in inputs], np.int64),
+        values=np.array([v for i in inputs for v in i[3]], np.int64),
+    )
+
+
+def two_players() -> tuple[ShardCore, Inbox]:
+    core = meadow_core()
+    core.step(TickInputs(events=((SessionEvent.JOIN, 100, 1), (SessionEvent.JOIN, 200, 2))))
+    return core, Inbox(core.contract)
+
+
+def take(core: ShardCore, inbox: Inbox) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    inputs, refused = inbox.take(core.shard, core.sessions)
+    core.step(inputs)
+    applied = list(zip(inputs.sessions.tolist(), inputs.seqs.tolist(), strict=True))
+    return applied, list(zip(*refused.tolist(), strict=True))
+
+
+def test_inputs_are_applied_in_order_and_acked() -> None:
+    core, inbox = two_players()
+    inbox.inputs(batch((200, 1, 0, [1, 0]), (100, 1, 0, [0, 1]), (100, 2, 0, [1, 1])))
+    inputs, _ = inbox.take(core.shard, core.sessions)
+    outcome = core.step(inputs)
+    acks = dict(zip(*(c.tolist() for c in outcome.acks), strict=True))
+    assert acks == {100: 2, 200: 1}
+
+
+def test_second_copies_are_ignored_and_counted() -> None:
+    core, inbox = two_players()
+    inbox.inputs(batch((100, 1, 0, [1, 0]), (100, 1, 0, [1, 0])))
+    assert take(core, inbox) == ([(100, 1)], [])
+    inbox.inputs(batch((100, 1, 0, [1, 0])))
+    assert take(core, inbox) == ([], [])
+    assert inbox.counters.duplicate == 2
+
+
+def test_a_skipped_number_closes_the_socket_and_applies_nothing_after_it() -> None:
+    core, inbox = two_players()
+    inbox.inputs(batch((100, 1, 0, [1, 0]), (100, 3, 0, [1, 0]), (200, 1, 0, [1, 0])))
+    assert take(core, inbox) == ([(100, 1), (200, 1)], [(100, 4007)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [(0, [2, 0]), (0, [0, -1]), (0, [0]), (0, [0, 0, 0]), (1, [0, 0]), (2**31, [0, 0]), (0, [2**31 - 1, 0])],
+)
+def test_bad_inputs_are_refused_before_the_journal(kind: int, values: list[int]) -> None:
+    core, inbox = two_players()
+    inbox.inputs(batch((100, 1, kind, values), (200, 1, 0, [1, 1])))
+    assert take(core, inbox) == ([(200, 1)], [(100, 4006)])
+
+
+def test_more_than_a_ticks_worth_waits_for_the_next_tick() -> None:
+    core, inbox = two_players()
+    inbox.inputs(batch(*((100, seq, 0, [0, 0]) for seq in range(1, 11))))
+    most = core.contract.inputs_per_tick_max
+    assert take(core, inbox)[0] == [(100, seq) for seq in range(1, most + 1)]
+    inbox.inputs(batch((100, 11, 0, [0, 0])))
+    assert take(core, inbox)[0] == [(100, seq) for seq in range(most + 1, 2 * most + 1)]
+    assert take(core, inbox)[0] == [(100, seq) for seq in range(2 * most + 1, 12)]
+
+
+def test_a_flood_is_cut_at_the_bound() -> None:
+    core, inbox = two_players()
+    inbox.inputs(batch(*((100, seq, 0, [0, 0]) for seq in range(1, 200))))
+    assert take(core, inbox)[1] == [(100, 1008)]
+    applied = sum(len(take(core, inbox)[0]) for _ in range(60))
+    assert applied == 32, "what fitted the bound is applied, the rest is not"
+
+
+def test_the_whole_inbox_is_bounded() -> None:
+    core, _ = two_players()
+    inbox = Inbox(core.contract, waiting_max=5)
+    inbox.inputs(batch(*((100, seq, 0, [0, 0]) for seq in range(1, 5))))
+    inbox.inputs(batch(*((200, seq, 0, [0, 0]) for seq in range(1, 5))))
+    assert inbox.counters.overflow == 4
+
+
+def test_inputs_of_nobody_are_counted() -> None:
+    core, inbox = two_players()
+    inbox.inputs(batch((999, 1, 0, [0, 0])))
+    assert take(core, inbox) == ([], [])
+    assert inbox.counters.unknown_session == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([100, 200]), st.integers(1, 12), st.integers(1, 4)), max_size=40))
+def test_every_number_is_applied_at_most_once_and_without_gaps(arrivals: list[tuple[int, int, int]]) -> None:
+    """Clients resend runs of inputs at will: (session, first, how many)."""
+    core, inbox = two_players()
+    done: dict[int, list[int]] = {100: [], 200: []}
+    for session, first, count in arrivals:
+        inbox.inputs(batch(*((session, seq, 0, [1, 0]) for seq in range(first, first + count))))
+        for s, seq in take(core, inbox)[0]:
+            done[s].append(seq)
+    for session in done:
+        for _ in range(20):
+            done[session] += [seq for s, seq in take(core, inbox)[0] if s == session]
+        assert done[session] == list(range(1, len(done[session]) + 1))
+
+
+def test_columns_that_do_not_fit_each_other_are_refused() -> None:
+    one = np.ones(1, np.int64)
+    with pytest.raises(ValueError, match="length"):
+        InputColumnsIn(one, one, one, one, np.ones(2, np.int64), one)
+    with pytest.raises(ValueError, match="add up"):
+        InputColumnsIn(one, one, one, one, one * 5, one)
