@@ -166,10 +166,12 @@ class LocalRedis:
             "appendfsync": "everysec",
             "maxmemory": str(memory_bytes_max),
             "maxmemory-policy": "noeviction",
+            # A first replica is served at once; the default waits 5 s for others to share its transfer.
+            "repl-diskless-sync-delay": "0",
         }
         arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
         if replica_of is not None:
-            arguments += ["--replicaof", HOST, str(replica_of), "--repl-diskless-sync-delay", "0"]
+            arguments += ["--replicaof", HOST, str(replica_of)]
         return arguments + list(options)
 
     def _spawn(self, program: Path, arguments: list[str], server_lock: IO[str]) -> subprocess.Popen[bytes]:

@@ -1,0 +1,1 @@
+"""Tests of the stores: each suite runs against the in-memory twin and the real part."""
