@@ -1,4 +1,4 @@
-"""A small title that does everything replication must cope with: moves, turns, teleports, births, deaths, owner fields."""
+"""A small title with all that replication must cope with: moves, turns, jumps, births, deaths, owner fields."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def test_a_value_beyond_the_wire_is_the_titles_error() -> None:
     core = meadow_core()
     core.encode()
     core.shard[Sheep].at.x[0] = 2**31
-    with pytest.raises(TitleError, match="Sheep.x left the range"):
+    with pytest.raises(TitleError, match=r"Sheep\.x left the range"):
         core.encode()
 
 

@@ -92,7 +92,7 @@ class Meadow2(Meadow):
     version = 2
     entities = (Sheep2, Cloud, Weather)
 
-    def migrate(self, table: str, from_version: int, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    def migrate(self, table: str, from_version: int, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if table == "Sheep" and from_version == 1:
             columns["debt"] = columns["wool"] * 2
         return columns
