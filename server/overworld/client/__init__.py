@@ -1,1 +1,1 @@
-"""The reference client: sans-I/O mirror, asyncio connection and bots."""
+"""The reference client: a pure picture of the world, a session without I/O, an asyncio connection, and bots."""
