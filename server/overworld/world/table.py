@@ -224,7 +224,8 @@ class Table:
         """
         order = np.argsort(ids, kind="stable")
         ids, columns = ids[order], columns[:, order]
-        assert bool((np.diff(ids) > 0).all()) and bool((self.rows_of(ids) < 0).all()), "an id comes twice"
+        assert (np.diff(ids) > 0).all(), "an id comes twice"
+        assert (self.rows_of(ids) < 0).all(), "an id is here already"
         at = np.searchsorted(self.ids, ids)
         self._data = np.insert(self.columns, at, columns, axis=1)
         self._ids = np.insert(self.ids, at, ids)

@@ -1,0 +1,1 @@
+"""The pure state of a shard: tables, grid, chance, angles, spatial queries."""
