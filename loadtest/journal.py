@@ -1,0 +1,193 @@
+"""The journal as an observer reads it from Redis while the world runs, and what follows from it afterwards.
+
+A worker trims its journal behind its snapshots, and a failover may cut its end off: so records are collected as they
+appear, and the lineage that counts is found at the end, by walking back from the surviving head along the chain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Self
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from loadtest.truth import Truth, rows_of_core
+from overworld.errors import RecordCorrupt
+from overworld.game import Title
+from overworld.shard import record as records
+from overworld.shard.core import ShardCore
+from overworld.shard.record import Record
+from overworld.store import keys
+from overworld.world.contract import WorldContract
+
+OVERLAP_TICKS = 40
+"""Read again this far back each time: a failover may have replaced the newest records."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One record as it was read: `chain` is its own chain value, `data` its bytes."""
+
+    tick: int
+    epoch: int
+    chain: bytes
+    data: bytes
+
+
+@dataclass
+class Lineage:
+    """The records that lead to a shard's head, oldest first, and what is wrong with them."""
+
+    shard: int
+    records: list[Record]
+    faults: list[str] = field(default_factory=list)
+    side_branches: int = 0
+    """Records that were read once and are not ancestors of the head: written, and lost again."""
+
+
+class JournalCollector:
+    """Reads all shards' journals of a world, again and again, into memory."""
+
+    def __init__(self, redis_url: str, world: str, shards: int, pause_s: float = 0.5) -> None:
+        self._redis = Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5)
+        self._world = world
+        self._pause_s = pause_s
+        self._seen: dict[int, dict[bytes, Kept]] = {shard: {} for shard in range(shards)}
+        self._last = dict.fromkeys(range(shards), 0)
+        self._heads: dict[int, tuple[int, bytes]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.failed_reads = 0
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        await self._redis.aclose()
+
+    def follow(self, redis_url: str) -> None:
+        """Read from another server from now on (after a failover)."""
+        self._redis = Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5)
+
+    async def finish(self) -> None:
+        """One last read of everything, with the heads. Raises RedisError."""
+        for shard in self._seen:
+            await self._read(shard)
+            head: Any = await self._redis.hmget(keys.own(self._world, shard), ["tick", "chain"])
+            self._heads[shard] = (int(head[0] or 0), head[1] or b"")
+
+    def lineage(self, shard: int) -> Lineage:
+        """What leads to the head that `finish` found."""
+        tick, chain = self._heads[shard]
+        found = Lineage(shard, [])
+        kept = self._seen[shard]
+        walked = 0
+        while tick > 0 and (step := kept.get(chain)) is not None:
+            walked += 1
+            try:
+                record = records.decode(step.data)
+            except RecordCorrupt as error:
+                found.faults.append(f"shard {shard} tick {tick}: {error}")
+                break
+            if (record.tick, record.epoch, record.shard) != (tick, step.epoch, shard):
+                found.faults.append(f"shard {shard} tick {tick}: it says {record.shard}, {record.tick}, {record.epoch}")
+            if records.chain(record.previous, step.data) != chain:
+                found.faults.append(f"shard {shard} tick {tick}: the chain does not hold")
+            found.records.append(record)
+            tick, chain = tick - 1, record.previous
+        if tick > 0:
+            found.faults.append(f"shard {shard}: no record of tick {tick}, an ancestor of the head")
+        found.records.reverse()
+        for before, after in pairwise(found.records):
+            if after.epoch < before.epoch:
+                found.faults.append(f"shard {shard} tick {after.tick}: epoch {after.epoch} follows {before.epoch}")
+        found.side_branches = len(kept) - walked
+        return found
+
+    async def _run(self) -> None:
+        while True:
+            for shard in self._seen:
+                try:
+                    await self._read(shard)
+                except (RedisError, OSError):
+                    self.failed_reads += 1
+            await asyncio.sleep(self._pause_s)
+
+    async def _read(self, shard: int) -> None:
+        start = max(1, self._last[shard] - OVERLAP_TICKS)
+        rows: Any = await self._redis.xrange(keys.journal(self._world, shard), f"{start}-0", "+")
+        for row_id, row in rows:
+            tick = int(row_id.partition(b"-")[0])
+            self._seen[shard][row[b"c"]] = Kept(tick, int(row[b"e"]), row[b"c"], row[b"p"])
+            self._last[shard] = tick
+
+
+@dataclass
+class Replayed:
+    """What replaying a lineage gave."""
+
+    truth: Truth
+    digests: dict[int, bytes]
+    digests_compared: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+def replay(contract: WorldContract, title: Title, lineage: Lineage, keep_rows: bool = True) -> Replayed:
+    """Run a shard again from its first tick. `keep_rows`: keep the whole state of every tick as truth."""
+    core = ShardCore(contract, title, lineage.shard)
+    core.setup()
+    result = Replayed(Truth(lineage.shard), {})
+    for record in lineage.records:
+        core.step(record.inputs)
+        if core.tick != record.tick:
+            result.faults.append(f"shard {lineage.shard}: record {record.tick} came at tick {core.tick}")
+            break
+        if record.state_digest:
+            result.digests_compared += 1
+            result.digests[record.tick] = core.digest()
+            if result.digests[record.tick] != record.state_digest:
+                result.faults.append(f"shard {lineage.shard} tick {record.tick}: the replay gives another state")
+                break
+        if keep_rows:
+            result.truth.add(record.tick, rows_of_core(core), record.epoch)
+    return result
+
+
+@dataclass
+class AppliedInput:
+    """One input as the journal has it."""
+
+    shard: int
+    tick: int
+    kind: int
+    values: tuple[int, ...]
+
+
+def applied_inputs(lineages: list[Lineage]) -> tuple[dict[int, dict[int, AppliedInput]], list[str]]:
+    """Inputs by session and number, and what was applied more than once."""
+    found: dict[int, dict[int, AppliedInput]] = defaultdict(dict)
+    doubles = []
+    for lineage in lineages:
+        for record in lineage.records:
+            inputs, at = record.inputs, 0
+            columns = (inputs.sessions, inputs.seqs, inputs.kinds, inputs.counts)
+            for session, seq, kind, count in zip(*(c.tolist() for c in columns), strict=True):
+                values = tuple(inputs.values[at : at + count].tolist())
+                at += count
+                if seq in found[session]:
+                    first = found[session][seq]
+                    doubles.append(
+                        f"input {seq} of session {session}: at shard {first.shard} tick {first.tick} "
+                        f"and at shard {lineage.shard} tick {record.tick}"
+                    )
+                found[session][seq] = AppliedInput(lineage.shard, record.tick, kind, values)
+    return dict(found), doubles

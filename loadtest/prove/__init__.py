@@ -1,0 +1,1 @@
+"""`make prove-NAME`: each claim about this server, measured afresh on this machine."""

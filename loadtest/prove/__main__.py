@@ -1,0 +1,57 @@
+"""`python -m loadtest.prove NAME [--option value ...]`; without a name, the list of claims."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import sys
+import traceback
+from typing import Any
+
+from loadtest.prove.proof import Proof
+
+CLAIMS = {
+    "fresh-clone": "from an empty directory to a playable page, and every test passes",
+    "world-e2e": "what every bot sees is what the workers hold, field by field",
+    "browser": "the page in Chromium plays",
+    "restart": "a stopped world goes on where it was, from Redis and from a snapshot alone",
+    "costs": "milliseconds a tick, bytes an entity, gateway CPU a client",
+}
+
+
+def module_of(name: str) -> str:
+    """The module that measures a claim: it has an `Options` dataclass and `run(proof, options)`."""
+    return f"loadtest.prove.{name.replace('-', '_')}"
+
+
+def main(arguments: list[str]) -> int:
+    """Run one proof. Returns the exit code: 1 where an invariant is broken or the run itself failed."""
+    if not arguments or arguments[0] not in CLAIMS:
+        for name, claim in CLAIMS.items():
+            print(f"  {name:16} {claim}")
+        return 2
+    name = arguments[0]
+    module: Any = importlib.import_module(module_of(name))
+    parser = argparse.ArgumentParser(prog=f"python -m loadtest.prove {name}", description=CLAIMS[name])
+    parser.add_argument("--keep-results", action="store_true", help="leave loadtest/results as it is")
+    for field in dataclasses.fields(module.Options):
+        flag, kind = "--" + field.name.replace("_", "-"), type(field.default)
+        if kind is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default)
+        else:
+            parser.add_argument(flag, type=kind, default=field.default, metavar=kind.__name__.upper())
+    given = vars(parser.parse_args(arguments[1:]))
+    keep = given.pop("keep_results")
+    options = module.Options(**given)
+    proof = Proof(name)
+    try:
+        module.run(proof, options)
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, the run has proven nothing and says so
+        traceback.print_exc()
+        proof.require(False, f"the run itself failed: {error!r}")
+    return proof.finish(given) if not keep else proof.finish(given, results=None)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
