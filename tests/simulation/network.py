@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.simulation.loop import Process, SimulatedLoop, current_process
 
-ProtocolFactory = Callable[[], asyncio.Protocol]
+ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Pipe(asyncio.Transport):
     """One end of a connection."""
 
     def __init__(
-        self, network: Network, process: Process | None, protocol: asyncio.Protocol, names: dict[str, Any]
+        self, network: Network, process: Process | None, protocol: asyncio.BaseProtocol, names: dict[str, Any]
     ) -> None:
         super().__init__(names)
         self.network = network
@@ -78,7 +78,6 @@ class Pipe(asyncio.Transport):
             self.network.deliver(self)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        assert isinstance(protocol, asyncio.Protocol)
         self.protocol = protocol
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -157,7 +156,7 @@ class Network:
 
     async def _create_connection(
         self, factory: ProtocolFactory, host: str = "", port: int = 0, **_: Any
-    ) -> tuple[Pipe, asyncio.Protocol]:
+    ) -> tuple[Pipe, asyncio.BaseProtocol]:
         await asyncio.sleep(self._delay_s())
         client = current_process()
         there = self.listeners.get((host, port))
@@ -207,7 +206,7 @@ class Network:
             target.closed = True
             self._call(target, target.protocol.connection_lost, None)
         else:
-            self._call(target, target.protocol.data_received, data)
+            self._call(target, _feed, target, data)
 
     def close(self, pipe: Pipe, *, reset: bool) -> None:
         """Close one end; the other learns of it after what is on its way (at once on a reset)."""
@@ -268,3 +267,18 @@ class Network:
                 pipe.peer._arrivals.append(None)
                 self._schedule(pipe.peer)
         self.pipes = [p for p in self.pipes if not p.closed]
+
+
+def _feed(pipe: Pipe, data: bytes) -> None:
+    """Hand bytes to a protocol of either kind, as asyncio's own transports do."""
+    protocol = pipe.protocol
+    if isinstance(protocol, asyncio.Protocol):
+        protocol.data_received(data)
+        return
+    assert isinstance(protocol, asyncio.BufferedProtocol)
+    while data and not pipe.closed:
+        room = memoryview(protocol.get_buffer(len(data)))
+        taken = min(len(room), len(data))
+        room[:taken] = data[:taken]
+        protocol.buffer_updated(taken)
+        data = data[taken:]

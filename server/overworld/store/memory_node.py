@@ -104,6 +104,16 @@ class MemoryNode:
         state = self._shards.get(key)
         return state.head if state is not None else None
 
+    def journal_of(self, world: str, shard: int) -> list[JournalEntry]:
+        """The journal as this node holds it, for checkers. Not a copy: read only."""
+        state = self._shards.get((world, shard))
+        return state.journal if state is not None else []
+
+    def floor_of(self, world: str, shard: int) -> int:
+        """The tick up to which records were trimmed, for checkers."""
+        head = self.head((world, shard))
+        return head.floor if head is not None else 0
+
     def _state(self, key: ShardKey) -> ShardState:
         return self._shards.setdefault(key, ShardState())
 
