@@ -16,7 +16,7 @@ from typing import Any, Self
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from loadtest.truth import Truth, rows_of_core
+from loadtest.truth import Truth, rows_of_core, tolerances
 from overworld.errors import RecordCorrupt
 from overworld.game import Title
 from overworld.shard import record as records
@@ -145,7 +145,7 @@ def replay(contract: WorldContract, title: Title, lineage: Lineage, keep_rows: b
     """Run a shard again from its first tick. `keep_rows`: keep the whole state of every tick as truth."""
     core = ShardCore(contract, title, lineage.shard)
     core.setup()
-    result = Replayed(Truth(lineage.shard), {})
+    result = Replayed(Truth(lineage.shard, tolerances=tolerances(contract)), {})
     for record in lineage.records:
         core.step(record.inputs)
         if core.tick != record.tick:

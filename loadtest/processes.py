@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -84,20 +85,18 @@ class Process:
         """SIGCONT."""
         self.send(signal.SIGCONT)
 
-    def stop(self, timeout_s: float = 30.0, number: signal.Signals = signal.SIGTERM) -> int | None:
+    async def stop(self, timeout_s: float = 30.0, number: signal.Signals = signal.SIGTERM) -> int | None:
         """Ask it to end, and wait. Returns its exit code; None where it had to be killed after `timeout_s`."""
         self.send(number)
-        return self.wait(timeout_s)
+        return await self.wait(timeout_s)
 
-    def wait(self, timeout_s: float) -> int | None:
+    async def wait(self, timeout_s: float) -> int | None:
         """Wait for the program to end by itself. Returns its exit code; None where it had to be killed."""
-        if self._child is None:
-            return None
-        try:
-            code = self._child.wait(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            return None
+        deadline = time.monotonic() + timeout_s
+        while self.alive and time.monotonic() < deadline:
+            await asyncio.sleep(POLL_S)
+        code = self._child.returncode if self._child is not None and not self.alive else None
+        # What it started itself goes with it.
         self.kill()
         return code
 
@@ -123,14 +122,14 @@ class Process:
             return ""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def wait_until(self, ready: Callable[[], bool], timeout_s: float, what: str = "ready") -> None:
+    async def wait_until(self, ready: Callable[[], bool], timeout_s: float, what: str = "ready") -> None:
         """Poll `ready` while the program runs. Raises StartFailed with the end of its log."""
         deadline = time.monotonic() + timeout_s
         while not ready():
             if not self.alive or time.monotonic() > deadline:
                 why = "ended" if not self.alive else f"was not {what} within {timeout_s:.0f} s"
                 raise StartFailed(f"{self.name} {why}; the end of {self.log.name}:\n{self.log_tail()}")
-            time.sleep(POLL_S)
+            await asyncio.sleep(POLL_S)
 
 
 class _Reaper:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overworld.shard.core import ShardCore
+from overworld.world.contract import WorldContract
 from overworld.world.grid import Grid
 
 Ints = npt.NDArray[np.int64]
@@ -26,6 +27,8 @@ class Truth:
     """Rows of each occupied cell, by tick and cell."""
     epochs: dict[int, int] = field(default_factory=dict)
     """The epoch that a tick was committed under, where it is known."""
+    tolerances: dict[int, int] = field(default_factory=dict)
+    """By kind: how far a client's position may be off, position units. Such a kind's velocities are not compared."""
     _views: dict[tuple[int, frozenset[int]], list[Row]] = field(default_factory=dict)
 
     def add(self, tick: int, rows: Iterable[Row], epoch: int | None = None) -> None:
@@ -44,6 +47,11 @@ class Truth:
             at = self.ticks[tick]
             known = self._views[(tick, cells)] = sorted(row for cell in cells for row in at.get(cell, ()))
         return known
+
+
+def tolerances(contract: WorldContract) -> dict[int, int]:
+    """`Truth.tolerances` of a world."""
+    return {i: kind.motion.tolerance for i, kind in enumerate(contract.kinds) if kind.motion and kind.motion.tolerance}
 
 
 def rows_of(grid: Grid, shard: int, kind: int, moves: bool, ids: Ints, columns: Ints) -> list[Row]:
@@ -68,6 +76,21 @@ def rows_of_core(core: ShardCore) -> list[Row]:
     for kind, table in enumerate(core.shard.tables):
         found += rows_of(core.contract.grid, core.index, kind, table.kind.motion is not None, table.ids, table.public)
     return found
+
+
+def same_picture(seen: list[Row], wanted: list[Row], tolerances: Mapping[int, int]) -> bool:
+    """Whether two sorted pictures are equal, with the tolerances of the kinds that have one."""
+    if seen == wanted:
+        return True
+    if not tolerances or len(seen) != len(wanted):
+        return False
+    return all(a == b or _near(a, b, tolerances.get(a[0], 0)) for a, b in zip(seen, wanted, strict=True))
+
+
+def _near(a: Row, b: Row, tolerance: int) -> bool:
+    place, velocity = slice(3, 5), slice(5, 7)
+    far = max(abs(p - q) for p, q in zip(a[place], b[place], strict=True))
+    return tolerance > 0 and a[:3] == b[:3] and far <= tolerance and a[velocity.stop :] == b[velocity.stop :]
 
 
 def differences(seen: list[Row], wanted: list[Row], names: Mapping[int, tuple[str, ...]], most: int = 5) -> list[str]:
