@@ -18,7 +18,7 @@ play: $(VENV)/.runtime
 test: test-js test-py
 
 test-js: $(VENV)/.node
-	@cd clients/js && $(CURDIR)/$(BIN)/node --test
+	@cd clients/js && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent check && $(CURDIR)/$(BIN)/node --test
 
 test-py: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser
 	@$(BIN)/python -m pytest $(ARGS)
@@ -50,9 +50,10 @@ tidy: $(VENV)/.dev
 proto: $(VENV)/.dev
 	@$(BIN)/python proto/generate.py
 
-lock: $(VENV)/.dev
+lock: $(VENV)/.dev $(VENV)/.node
 	@$(BIN)/python tools/lock.py
-	@cd $(CURDIR) && PATH="$(CURDIR)/$(BIN):$$PATH" npm install --package-lock-only --ignore-scripts --no-audit --no-fund
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm update --package-lock-only --ignore-scripts --no-audit --no-fund
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm update --prefix clients/js --package-lock-only --ignore-scripts --no-audit --no-fund
 
 audit: $(VENV)/.dev
 	@$(BIN)/pip-audit --requirement constraints.txt --require-hashes --disable-pip --progress-spinner off
@@ -78,7 +79,7 @@ $(VENV)/.dev: $(VENV)/.runtime
 	@tools/setup.sh dev
 	@touch $@
 
-$(VENV)/.node: $(VENV)/.runtime package.json package-lock.json
+$(VENV)/.node: $(VENV)/.runtime package-lock.json clients/js/package-lock.json
 	@tools/setup.sh node
 	@touch $@
 

@@ -171,9 +171,10 @@ def test_everything_asked_for_is_locked_in_its_section() -> None:
 
 
 def test_node_packages_are_locked_by_digest_alone() -> None:
-    packages = json.loads(text_of(ROOT / "package-lock.json"))["packages"]
-    assert [name for name, entry in packages.items() if name and "integrity" not in entry] == []
-    assert [name for name, entry in packages.items() if "resolved" in entry] == []
+    for lock in (path for path in tracked() if path.name == "package-lock.json"):
+        packages = json.loads(text_of(lock))["packages"]
+        assert [name for name, entry in packages.items() if name and "integrity" not in entry] == [], lock
+        assert [name for name, entry in packages.items() if "resolved" in entry] == [], lock
 
 
 # ---------------------------------------------------------------- tests and metrics

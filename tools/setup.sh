@@ -67,8 +67,10 @@ link_node() {
 
 install_node_packages() {
     link_node
-    say "installing the Node packages of package-lock.json (Azurite)"
-    PATH="$PWD/.venv/bin:$PATH" .venv/bin/npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+    for folder in . clients/js; do
+        say "installing the Node packages of $folder/package-lock.json"
+        PATH="$PWD/.venv/bin:$PATH" npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --silent
+    done
 }
 
 find_browser() {

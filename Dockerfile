@@ -1,0 +1,33 @@
+# One image for every role: `docker run IMAGE gateway`, `docker run IMAGE worker`. Releases give the base by digest, so
+# that all workers of a cluster share one libc, one Python and one numpy:
+#     docker build --build-arg PYTHON_IMAGE=python:3.13-slim-bookworm@sha256:... .
+ARG PYTHON_IMAGE=python:3.13-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+WORKDIR /build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+RUN python -m venv /opt/overworld
+# The dependencies first: this layer changes only with the lock.
+COPY constraints.txt .
+RUN awk '/^# section / { on = ($3 == "runtime") } on' constraints.txt > runtime.txt \
+    && /opt/overworld/bin/pip install --require-hashes --only-binary :all: -r runtime.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY server server
+RUN /opt/overworld/bin/pip install --no-deps --no-build-isolation . \
+    && /opt/overworld/bin/pip uninstall --yes setuptools pip
+
+FROM ${PYTHON_IMAGE}
+RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin overworld
+COPY --from=build /opt/overworld /opt/overworld
+ENV PATH=/opt/overworld/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    # The simulation uses no BLAS; its idle threads would only cost memory.
+    OPENBLAS_NUM_THREADS=1
+USER 10001
+# Asks the process's own internal port; Kubernetes uses /livez and /readyz there instead.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["overworld", "health"]
+# An orderly stop: sessions are told, shards saved and handed over.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["overworld"]
+CMD ["--help"]
