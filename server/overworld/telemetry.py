@@ -44,3 +44,10 @@ snapshot_bytes = Gauge("overworld_snapshot_bytes", "Size of the newest snapshot 
 snapshot_saved_total = Counter("overworld_snapshot_saved", "Snapshots written, read back and put into a manifest")
 snapshot_corrupt_total = Counter("overworld_snapshot_corrupt", "Snapshots or manifests found corrupt", ["what"])
 snapshot_fenced_total = Counter("overworld_snapshot_fenced", "Manifest writes refused: a newer owner has claimed it")
+
+# ---------------------------------------------------------------- link
+
+links = Gauge("overworld_links", "Links open and authenticated, seen from this process")
+link_lost_total = Counter("overworld_link_lost", "Links and attempts that ended, by cause", ["cause"])
+link_bytes_total = Counter("overworld_link_bytes", "Bytes over links", ["direction"])
+link_dropped_total = Counter("overworld_link_dropped", "Messages not sent because their link was closed or overflowed")

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 SWEEP_INTERVAL_S = 0.25
 PAUSE_S_MIN = 0.02
-PAUSE_S_MAX = 0.5
+PAUSE_S_MAX = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +246,8 @@ class Lane:
             if wrote and not reached:
                 command.unconfirmed = True
                 command.trouble = f"written, but {confirmation.describe} answered {confirmed}"
-                telemetry.journal_retries_total.labels("unconfirmed").inc()
-                worst = worst or Trouble.LATER
+                telemetry.journal_retries_total.labels(Trouble.UNCONFIRMED.value).inc()
+                worst = worst or Trouble.UNCONFIRMED
             else:
                 worst = self._settle(command, reply) or worst
         return worst
@@ -276,6 +276,9 @@ class Lane:
             return
         if worst is Trouble.RECONNECT:
             await self._disconnect()
+        if worst is Trouble.UNCONFIRMED:
+            await asyncio.sleep(PAUSE_S_MIN)
+            return
         self._failures += 1
         pause_s = min(PAUSE_S_MAX, PAUSE_S_MIN * 2 ** min(self._failures - 1, 10))
         if worst is not Trouble.MOVED or self._failures > 1:

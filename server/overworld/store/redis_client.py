@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 VERSION_MIN = (7, 0)
 CALL_TIMEOUT_S = 1.0
-CALL_DEADLINE_S = 3.0
+ASK_TIMEOUT_S = 3.0
 CALL_PAUSE_S = 0.05
 
 _WORTH_A_RETRY = (
@@ -116,14 +116,14 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-async def ask(call: str, attempt: Callable[[], Awaitable[T]], deadline_s: float = CALL_DEADLINE_S) -> T:
-    """Make a call that may be repeated, again and again until deadline_s has passed.
+async def ask(call: str, attempt: Callable[[], Awaitable[T]], timeout_s: float = ASK_TIMEOUT_S) -> T:
+    """Make a call that may be repeated, again and again until timeout_s has passed.
 
     call: its name, for metrics and messages. Raises StoreUnavailable, or StoreRefused for an answer that would not
     change.
     """
     loop = asyncio.get_running_loop()
-    end_s = loop.time() + deadline_s
+    end_s = loop.time() + timeout_s
     pause_s = CALL_PAUSE_S
     while True:
         try:
@@ -132,7 +132,7 @@ async def ask(call: str, attempt: Callable[[], Awaitable[T]], deadline_s: float 
         except _WORTH_A_RETRY as error:
             if loop.time() + pause_s >= end_s:
                 telemetry.redis_unavailable_total.labels(call).inc()
-                raise StoreUnavailable(f"Redis: {call}: {str(error) or 'no answer'} for {deadline_s:g} s") from error
+                raise StoreUnavailable(f"Redis: {call}: {str(error) or 'no answer'} for {timeout_s:g} s") from error
             telemetry.redis_retries_total.labels(call).inc()
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, 0.5)

@@ -11,14 +11,16 @@ from redis.asyncio import Redis, RedisCluster
 from overworld.store import keys, scripts
 from overworld.store.members import SilenceWatch, check_shards, check_token, decode_member, encode_member
 from overworld.store.ports import Member, Owner, Role
-from overworld.store.redis_client import ask
+from overworld.store.redis_client import ASK_TIMEOUT_S, ask
 
 
 class RedisDirectory:
     """`overworld.store.ports.Directory` on Redis or a Redis cluster."""
 
-    def __init__(self, client: Redis | RedisCluster) -> None:
+    def __init__(self, client: Redis | RedisCluster, timeout_s: float = ASK_TIMEOUT_S) -> None:
+        """timeout_s: for how long one call is tried again before StoreUnavailable."""
         self._client = client
+        self._timeout_s = timeout_s
         self._watches = {role: SilenceWatch() for role in Role}
 
     async def announce(self, role: Role, name: str, address: str, load: Mapping[str, float]) -> None:
@@ -30,7 +32,7 @@ class RedisDirectory:
             pipeline.hincrby(keys.member_counts(role), name, 1)
             await pipeline.execute()
 
-        await ask("announce", attempt)
+        await ask("announce", attempt, self._timeout_s)
 
     async def withdraw(self, role: Role, name: str) -> None:
         async def attempt() -> None:
@@ -39,7 +41,7 @@ class RedisDirectory:
             pipeline.hdel(keys.member_counts(role), name)
             await pipeline.execute()
 
-        await ask("withdraw", attempt)
+        await ask("withdraw", attempt, self._timeout_s)
 
     async def workers(self, now_s: float) -> list[Member]:
         return await self._members(Role.WORKER, now_s)
@@ -54,7 +56,7 @@ class RedisDirectory:
             pipeline.hgetall(keys.member_counts(role))
             return list(await pipeline.execute())
 
-        values, counts = await ask("members", attempt)
+        values, counts = await ask("members", attempt, self._timeout_s)
         counted = {bytes(name).decode(): int(count) for name, count in counts.items()}
         present = {bytes(name).decode(): value for name, value in values.items()}
         silences = self._watches[role].look([(name, counted.get(name, 0)) for name in present], now_s)
@@ -72,7 +74,7 @@ class RedisDirectory:
                 scripts.FORGET.source.decode(), 2, members, counts, member.name, member.count
             )
 
-        return bool(await ask("forget", attempt))
+        return bool(await ask("forget", attempt, self._timeout_s))
 
     async def owners(self, world: str, shards: Iterable[int]) -> dict[int, Owner]:
         asked = check_shards(shards)
@@ -83,7 +85,7 @@ class RedisDirectory:
                 pipeline.hmget(keys.own(world, shard), ["addr", "epoch"])
             return list(await pipeline.execute())
 
-        rows = await ask("owners", attempt) if asked else []
+        rows = await ask("owners", attempt, self._timeout_s) if asked else []
         return {
             shard: Owner(bytes(address).decode(), int(epoch))
             for shard, (address, epoch) in zip(asked, rows, strict=True)
@@ -98,7 +100,7 @@ class RedisDirectory:
             return await self._client.set(keys.used_token(token_id), mine, nx=True, get=True, ex=ttl_s)
 
         # Where an answer was lost and the call sent again, the value there is this call's own: still the first use.
-        before = await ask("use_once", attempt)
+        before = await ask("use_once", attempt, self._timeout_s)
         return before is None or bytes(before) == mine
 
     async def close(self) -> None:

@@ -34,7 +34,7 @@ from overworld.store.ports import (
     Refused,
     Verdict,
 )
-from overworld.store.redis_client import ask
+from overworld.store.redis_client import ASK_TIMEOUT_S, ask
 from overworld.store.scripts import Script
 
 log = structlog.get_logger(__name__)
@@ -53,16 +53,18 @@ class RedisOwnership:
         world: str,
         commit: CommitPolicy | None = None,
         write_timeout_s: float = 5.0,
+        read_timeout_s: float = ASK_TIMEOUT_S,
     ) -> None:
         """client, group: shared with other worlds and closed by whoever opened them.
 
-        write_timeout_s: for how long one write is tried again before StoreUnavailable.
+        write_timeout_s, read_timeout_s: for how long one call is tried again before StoreUnavailable.
         """
         self._client = client
         self._group = group
         self._world = keys.check_world(world)
         self._commit = commit or CommitPolicy()
         self._write_timeout_s = write_timeout_s
+        self._read_timeout_s = read_timeout_s
         self._append_seconds = telemetry.journal_append_seconds.labels(self._commit.level.name)
 
     @property
@@ -72,7 +74,9 @@ class RedisOwnership:
     # ------------------------------------------------------------ ownership
 
     async def look(self, shard: int) -> Head | None:
-        fields = await ask("look", lambda: self._client.hmget(keys.own(self._world, shard), list(_HEAD_FIELDS)))
+        fields = await ask(
+            "look", lambda: self._client.hmget(keys.own(self._world, shard), list(_HEAD_FIELDS)), self._read_timeout_s
+        )
         return _head(fields) if fields[0] is not None else None
 
     async def acquire(
@@ -153,7 +157,7 @@ class RedisOwnership:
         async def attempt() -> Any:
             return await self._client.xrange(journal, f"{after_tick + 1}-0", "+", count=count)
 
-        rows = await ask("read", attempt)
+        rows = await ask("read", attempt, self._read_timeout_s)
         entries = [
             JournalEntry(int(row_id.partition(b"-")[0]), int(row[b"e"]), row[b"c"], row[b"p"]) for row_id, row in rows
         ]
@@ -201,7 +205,7 @@ class RedisOwnership:
                 pipeline.hget(keys.own(self._world, to_shard), field)
             return list(await pipeline.execute())
 
-        numbers = await ask("outbox_acks", attempt) if shards else []
+        numbers = await ask("outbox_acks", attempt, self._read_timeout_s) if shards else []
         return {shard: int(number or 0) for shard, number in zip(shards, numbers, strict=True)}
 
     async def trim_outbox(self, grant: Grant, to_shard: int, up_to_number: int) -> None:
@@ -239,7 +243,7 @@ class RedisOwnership:
             except NoScriptError:
                 return await self._client.eval(script.source.decode(), len(names), *names, *args)
 
-        return await ask(script.name, attempt)
+        return await ask(script.name, attempt, self._read_timeout_s)
 
 
 def _token(grant: Grant) -> tuple[bytes, bytes]:

@@ -18,7 +18,7 @@ def pack(*parts: bytes) -> bytes:
 
 
 class Trouble(Enum):
-    """What to do about an error reply. The command did nothing in any of these cases."""
+    """What to do about a reply that is not an answer. But for UNCONFIRMED the command did nothing."""
 
     UNKNOWN_SCRIPT = "unknown_script"
     """The server does not hold the script (restarted, flushed, promoted): send its source at once."""
@@ -26,6 +26,8 @@ class Trouble(Enum):
     """Another node of the cluster has the key now: ask for the slots again and send it there."""
     LATER = "later"
     """The same node may take it later: full, loading, busy, a slot on its way, too few replicas."""
+    UNCONFIRMED = "unconfirmed"
+    """Written, but the commit level was not reached in the time of one WAIT: ask again, the time has been spent."""
     RECONNECT = "reconnect"
     """This connection leads to the wrong place or lost its rights: connect anew."""
     REFUSED = "refused"

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from overworld.store.group_commit import GroupCommit
+from overworld.store.local_redis import LocalRedis
+from overworld.store.memory import MemoryDirectory, MemoryOwnership, MemoryRedis
+from overworld.store.ports import Directory, Ownership
+from overworld.store.redis_client import open_redis
+from overworld.store.redis_directory import RedisDirectory
+from overworld.store.redis_ownership import RedisOwnership
+
+_WORLDS = itertools.count(1)
+
+
+@pytest.fixture
+def world() -> str:
+    """A world name no other test uses, so that tests share a server without meeting."""
+    return f"world-{next(_WORLDS)}"
+
+
+@pytest_asyncio.fixture
+async def redis_client(redis_server: LocalRedis) -> AsyncIterator[Redis]:
+    client = await open_redis(redis_server.url)
+    assert isinstance(client, Redis)
+    yield client
+    await client.aclose()
+
+
+@pytest_asyncio.fixture
+async def group(redis_client: Redis) -> AsyncIterator[GroupCommit]:
+    group = GroupCommit(redis_client)
+    yield group
+    await group.close()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def ownership(request: pytest.FixtureRequest, world: str) -> Ownership:
+    if request.param == "memory":
+        return MemoryOwnership(MemoryRedis(), world)
+    return RedisOwnership(
+        request.getfixturevalue("redis_client"), request.getfixturevalue("group"), world, write_timeout_s=5.0
+    )
+
+
+class Deployment:
+    """A directory as several processes see it, and the ownership beside it."""
+
+    def __init__(self, kind: str, world: str, client: Redis | None, group: GroupCommit | None) -> None:
+        self.world = world
+        self._memory = MemoryRedis()
+        self._client = client
+        self.ownership: Ownership
+        if client is None or group is None:
+            self.ownership = MemoryOwnership(self._memory, world)
+        else:
+            self.ownership = RedisOwnership(client, group, world)
+
+    def directory(self) -> Directory:
+        """As one more process opens it."""
+        return MemoryDirectory(self._memory) if self._client is None else RedisDirectory(self._client)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def deployment(request: pytest.FixtureRequest, world: str) -> Deployment:
+    if request.param == "memory":
+        return Deployment("memory", world, None, None)
+    client: Redis = request.getfixturevalue("redis_client")
+    return Deployment("redis", world, client, request.getfixturevalue("group"))
