@@ -1,4 +1,5 @@
-"""The ring of un-acknowledged records, against a store that loses answers, forgets its newest records and goes away."""
+"""The ring of un-acknowledged records, against a store that loses answers, forgets its newest records and goes away.
+"""
 
 from __future__ import annotations
 
