@@ -161,3 +161,13 @@ class _Reaper:
 
 
 _REAPER = _Reaper()
+
+
+def guard(group: int) -> None:
+    """Kill this process group too when we are gone: one that somebody else's code started for us."""
+    _REAPER.tell("+", group)
+
+
+def release(group: int) -> None:
+    """A guarded group is gone."""
+    _REAPER.tell("-", group)

@@ -1,0 +1,251 @@
+"""A whole cluster of real processes on free loopback ports: Redis, blob storage, workers and gateways.
+
+    async with Cluster(folder, Shape(workers=2, gateways=2, blob="azurite")) as cluster:
+        cluster.workers[0].process.kill()
+        await cluster.start_node(cluster.workers[0])
+
+Every process has its own group and its log in `folder`; all of them end with the `async with`, and even when whoever
+started them is killed (see `loadtest.reaper`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Self
+
+from loadtest.machine import REPOSITORY
+from loadtest.metrics import Metrics, scrape
+from loadtest.processes import Process, guard, release
+from overworld.errors import StoreUnavailable
+from overworld.store.local_redis import LocalRedis
+from tests.parts.azurite import Azurite
+from tests.parts.ports import free_port
+
+HOST = "127.0.0.1"
+READY_S = 60.0
+STOP_S = 60.0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a cluster consists of. The mappings are further environment variables: of all, of workers, of gateways."""
+
+    workers: int = 2
+    gateways: int = 2
+    title: str = "frontier"
+    world: str = "main"
+    shards: str = ""
+    seed: int = 1
+    blob: Literal["directory", "azurite"] = "directory"
+    commit_level: int | None = None
+    audit_ticks: int = 0
+    env: Mapping[str, str] = field(default_factory=dict)
+    worker_env: Mapping[str, str] = field(default_factory=dict)
+    gateway_env: Mapping[str, str] = field(default_factory=dict)
+    python_path: tuple[Path, ...] = ()
+    """Further folders to import titles from."""
+    redis_options: tuple[str, ...] = ()
+
+
+@dataclass
+class Node:
+    """A worker or a gateway, over all its lives. It keeps its ports."""
+
+    process: Process
+    port: int
+    http_port: int
+
+    @property
+    def name(self) -> str:
+        """As its peers know it."""
+        return self.process.name
+
+    @property
+    def http_url(self) -> str:
+        """Where /readyz, /metrics and the like are."""
+        return f"http://{HOST}:{self.http_port}"
+
+    @property
+    def play_url(self) -> str:
+        """Where clients connect (gateways)."""
+        return f"ws://{HOST}:{self.port}/play"
+
+    def ready(self) -> bool:
+        """Whether /readyz says yes now."""
+        try:
+            with urllib.request.urlopen(f"{self.http_url}/readyz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def metrics(self) -> Metrics:
+        """A scrape. Raises OSError."""
+        return scrape(f"{self.http_url}/metrics")
+
+
+class Cluster:
+    """Processes of one world. `redis_up`, `start`, `stop` and the nodes' own methods may be called at any time."""
+
+    def __init__(self, folder: Path, shape: Shape) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.shape = shape
+        self.key = secrets.token_hex(32)
+        self.redis = LocalRedis()
+        self.redis_port = free_port()
+        self.azurite: Azurite | None = None
+        self.workers: list[Node] = []
+        self.gateways: list[Node] = []
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start_stores()
+            self.workers = [self._worker(i) for i in range(self.shape.workers)]
+            self.gateways = [self._gateway(i) for i in range(self.shape.gateways)]
+            await self.start()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.end()
+
+    # ------------------------------------------------------------ stores
+
+    async def start_stores(self) -> None:
+        """Redis with its data kept over restarts, and blob storage."""
+        if self.shape.blob == "azurite":
+            self.azurite = await asyncio.to_thread(Azurite, self.folder / "azurite.log")
+            guard(self.azurite.process.process.pid)
+        await self.start_redis()
+
+    async def start_redis(self) -> None:
+        """Start (again) on the same port and files."""
+        await self.redis.start(
+            self.folder / "redis", self.redis_port, appendonly=True, options=self.shape.redis_options
+        )
+        guard(self.redis.pid)
+
+    async def stop_redis(self, *, kill: bool = False) -> None:
+        """In order, or as a crash would."""
+        group = self.redis.pid
+        if not kill:
+            await self.redis.stop()
+        self.redis.kill()
+        release(group)
+
+    def wipe_redis(self) -> None:
+        """Forget everything a stopped Redis had written."""
+        shutil.rmtree(self.folder / "redis")
+
+    @property
+    def redis_url(self) -> str:
+        """Where Redis listens."""
+        return f"redis://{HOST}:{self.redis_port}/0"
+
+    # ------------------------------------------------------------ nodes
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Workers, then gateways."""
+        return [*self.workers, *self.gateways]
+
+    async def start(self) -> None:
+        """Start every node that does not run, and wait until all are ready."""
+        for node in self.nodes:
+            if not node.process.alive:
+                node.process.start()
+        for node in self.nodes:
+            await self.wait_ready(node)
+
+    async def start_node(self, node: Node) -> None:
+        """Start one node (again) and wait until it is ready."""
+        node.process.start()
+        await self.wait_ready(node)
+
+    async def wait_ready(self, node: Node) -> None:
+        """Until /readyz says yes. Raises StartFailed."""
+        await node.process.wait_until(node.ready, READY_S)
+
+    async def stop(self) -> list[str]:
+        """SIGTERM to gateways, then to workers. Returns the names of those that had to be killed or failed."""
+        failed = []
+        for group in (self.gateways, self.workers):
+            codes = await asyncio.gather(*(node.process.stop(STOP_S) for node in group if node.process.alive))
+            names = [node.name for node in group]
+            failed += [f"{name} ended with {code}" for name, code in zip(names, codes, strict=False) if code != 0]
+        return failed
+
+    def end(self) -> None:
+        """Kill whatever runs, stores too."""
+        for node in self.nodes:
+            node.process.kill()
+        with contextlib.suppress(StoreUnavailable):
+            release(self.redis.pid)
+        self.redis.kill()
+        if self.azurite is not None:
+            self.azurite.stop()
+            release(self.azurite.process.process.pid)
+
+    # ------------------------------------------------------------ environment
+
+    def _worker(self, index: int) -> Node:
+        name, port, http_port = f"worker-{index}", free_port(), free_port()
+        own = {
+            "OVERWORLD_WORKER_NAME": name,
+            "OVERWORLD_WORKER_PORT": str(port),
+            "OVERWORLD_WORKER_HTTP_PORT": str(http_port),
+            "OVERWORLD_WORKER_AUDIT_TICKS": str(self.shape.audit_ticks),
+            **self.shape.worker_env,
+        }
+        return self._node("worker", name, port, http_port, own)
+
+    def _gateway(self, index: int) -> Node:
+        name, port, http_port = f"gateway-{index}", free_port(), free_port()
+        own = {
+            "OVERWORLD_GATEWAY_NAME": name,
+            "OVERWORLD_GATEWAY_PORT": str(port),
+            "OVERWORLD_GATEWAY_HTTP_PORT": str(http_port),
+            **self.shape.gateway_env,
+        }
+        return self._node("gateway", name, port, http_port, own)
+
+    def _node(self, role: str, name: str, port: int, http_port: int, own: Mapping[str, str]) -> Node:
+        argv = [sys.executable, "-m", "overworld", role]
+        env = {**self.environment(), **own}
+        return Node(Process(name, argv, self.folder / f"{name}.log", env, cwd=REPOSITORY), port, http_port)
+
+    def environment(self) -> dict[str, str]:
+        """What every process of the cluster is told."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("OVERWORLD_")}
+        path = [str(p) for p in (*self.shape.python_path, REPOSITORY / "server")]
+        env = {
+            **kept,
+            "PYTHONPATH": os.pathsep.join(path),
+            "OVERWORLD_CLUSTER_KEY": self.key,
+            "OVERWORLD_REDIS_URL": self.redis_url,
+            "OVERWORLD_WORLD": self.shape.world,
+            "OVERWORLD_TITLE": self.shape.title,
+            "OVERWORLD_SEED": str(self.shape.seed),
+            "OVERWORLD_SHARDS": self.shape.shards,
+            **self._blob_environment(),
+            **self.shape.env,
+        }
+        if self.shape.commit_level is not None:
+            env["OVERWORLD_COMMIT_LEVEL"] = str(self.shape.commit_level)
+        return env
+
+    def _blob_environment(self) -> dict[str, str]:
+        if self.azurite is None:
+            return {"OVERWORLD_BLOB_URL": str(self.folder / "blobs")}
+        return {"OVERWORLD_BLOB_URL": f"{self.azurite.account_url}/worlds"}
