@@ -79,7 +79,7 @@ $(VENV)/.dev: $(VENV)/.runtime
 	@tools/setup.sh dev
 	@touch $@
 
-$(VENV)/.node: $(VENV)/.runtime package-lock.json clients/js/package-lock.json
+$(VENV)/.node: $(VENV)/.runtime package-lock.json $(wildcard clients/*/package-lock.json)
 	@tools/setup.sh node
 	@touch $@
 

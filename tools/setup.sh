@@ -15,7 +15,13 @@ debian() {
     is_root && command -v apt-get >/dev/null 2>&1 || return 1
     say "installing Debian's $*"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    log=.venv.apt.log
+    if apt-get update >"$log" 2>&1 && apt-get install -y --no-install-recommends "$@" >>"$log" 2>&1; then
+        rm -f "$log"
+    else
+        tail -n 5 "$log" >&2
+        return 1
+    fi
 }
 
 find_python() {
@@ -51,6 +57,7 @@ install_project() {
 
 # One Node for everything: .venv/bin/node and .venv/bin/npm, whoever they come from.
 link_node() {
+    rm -f .venv/bin/node .venv/bin/npm
     major=$( (node -p 'process.versions.node.split(".")[0]') 2>/dev/null || echo 0)
     if [ "$major" -ge 20 ] && command -v npm >/dev/null 2>&1; then
         say "using Node $(node --version) from PATH"
@@ -67,9 +74,14 @@ link_node() {
 
 install_node_packages() {
     link_node
-    for folder in . clients/js; do
-        say "installing the Node packages of $folder/package-lock.json"
-        PATH="$PWD/.venv/bin:$PATH" npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --silent
+    for lock in package-lock.json clients/*/package-lock.json; do
+        [ -e "$lock" ] || continue
+        say "installing the Node packages of $lock"
+        (
+            PATH="$PWD/.venv/bin:$PATH"
+            cd "$(dirname "$lock")"
+            npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null
+        )
     done
 }
 
