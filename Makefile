@@ -18,7 +18,7 @@ play: $(VENV)/.runtime
 test: test-js test-py
 
 test-js: $(VENV)/.node
-	@cd clients/js && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent check && $(CURDIR)/$(BIN)/node --test
+	@cd clients/js && PATH="$(CURDIR)/$(BIN):$$PATH" npm test --silent
 
 test-py: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser
 	@$(BIN)/python -m pytest $(ARGS)
