@@ -1,0 +1,6 @@
+"""Frontier: the title that `overworld dev` plays."""
+
+from overworld.titles.frontier.kinds import Bolt, Crystal, Drone, Pilot, Ship, Steer
+from overworld.titles.frontier.title import Frontier
+
+__all__ = ["Bolt", "Crystal", "Drone", "Frontier", "Pilot", "Ship", "Steer"]

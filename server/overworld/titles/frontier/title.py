@@ -1,0 +1,56 @@
+"""The rules of frontier, verb by verb."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from overworld.game import Grid, Inputs, Ints, Shard, Title
+from overworld.titles.frontier import combat, crystals, drones, flight
+from overworld.titles.frontier.kinds import Bolt, Crystal, Drone, Pilot, Ship, Steer
+from overworld.titles.frontier.rules import rules_of
+
+
+class Frontier(Title):
+    """A top-down open world: ships with inertia, bolts, drones and crystals. Shard borders are walls."""
+
+    name, version = "frontier", 1
+    world = Grid(width=1536, height=1536, cell=32, shards=(2, 1), view=64, tick_hz=20)
+    entities = (Ship, Bolt, Drone, Crystal)
+    inputs = (Steer,)
+    player = Pilot
+
+    def setup(self, shard: Shard) -> None:
+        """Drones and crystals, as many as the shard's area carries."""
+        rules = rules_of(shard.grid)
+        drones.hatch(shard, rules.drones, rules)
+        crystals.grow(shard, rules.crystals)
+
+    def join(self, shard: Shard, players: Ints) -> None:
+        """A ship for each, with the score of the last visit."""
+        ships = shard[Ship]
+        rows = ships.spawn(len(players))
+        flight.launch(shard, ships, rows, rules_of(shard.grid))
+        ships.score[rows] = shard.players.score[players]
+        shard.give_avatar(players, ships, rows)
+
+    def leave(self, shard: Shard, players: Ints) -> None:
+        """Note the score, and take the ship away."""
+        ships, pilots = shard[Ship], shard.players
+        rows = shard.avatar_rows(players, Ship)
+        players, rows = players[rows >= 0], rows[rows >= 0]
+        pilots.score[players] = ships.score[rows]
+        pilots.best[players] = np.maximum(pilots.best[players], ships.score[rows])
+        ships.remove(rows)
+
+    def step(self, shard: Shard, inputs: Inputs) -> None:
+        """One tick: commands, guns, motion, hits, crystals."""
+        rules, ships = rules_of(shard.grid), shard[Ship]
+        flight.take_commands(ships, inputs[Steer])
+        flight.come_back(shard, ships, rules)
+        flight.turn(shard, ships)
+        flight.shoot(shard, ships, rules)
+        drones.think(shard, rules)
+        flight.fly(shard, ships, rules)
+        drones.move(shard, shard[Drone])
+        combat.fly_and_hit(shard, rules)
+        crystals.collect(shard, rules)
