@@ -51,3 +51,47 @@ links = Gauge("overworld_links", "Links open and authenticated, seen from this p
 link_lost_total = Counter("overworld_link_lost", "Links and attempts that ended, by cause", ["cause"])
 link_bytes_total = Counter("overworld_link_bytes", "Bytes over links", ["direction"])
 link_dropped_total = Counter("overworld_link_dropped", "Messages not sent because their link was closed or overflowed")
+
+# ---------------------------------------------------------------- worker: ticks
+
+tick_seconds = Histogram(
+    "overworld_tick_seconds",
+    "CPU time of a tick: take, step, encode, record, outputs",
+    buckets=(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25),
+)
+tick_over_budget_total = Counter("overworld_tick_over_budget", "Ticks that took longer than a tick's interval")
+tick_late_seconds = Histogram("overworld_tick_late_seconds", "How late ticks began", buckets=_FAST_S)
+ticks_total = Counter("overworld_ticks", "Ticks run, of all shards of this process")
+ticks_skipped_total = Counter("overworld_ticks_skipped", "Ticks not run because the shard was too far behind")
+ticks_released_total = Counter("overworld_ticks_released", "Ticks whose results were sent to gateways")
+ticks_held = Gauge("overworld_ticks_held", "Results held back until their tick is committed, all shards")
+release_seconds = Histogram(
+    "overworld_release_seconds", "From the end of a tick's encoding to the release of its results", buckets=_FAST_S
+)
+entities = Gauge("overworld_entities", "Entities of all shards of this process")
+players_online = Gauge("overworld_players_online", "Players with a socket, of all shards of this process")
+inputs_applied_total = Counter("overworld_inputs_applied", "Inputs that entered a tick")
+inputs_refused_total = Counter("overworld_inputs_refused", "Inputs that did not enter a tick, by reason", ["reason"])
+reception_refused_total = Counter("overworld_reception_refused", "Requests of gateways turned away", ["what"])
+sessions_unattached_total = Counter(
+    "overworld_sessions_unattached", "Sessions that no gateway attached in time: their sockets count as lost"
+)
+output_bytes = Counter("overworld_output_bytes", "Bytes of tick outputs sent to gateways")
+
+# ---------------------------------------------------------------- worker: ownership
+
+shards_owned = Gauge("overworld_shards_owned", "Shards of this process, by phase", ["phase"])
+commit_level = Gauge("overworld_commit_level", "The commit level in force")
+takeovers_total = Counter("overworld_takeovers", "Shards acquired, by why they were vacant", ["why"])
+acquire_refused_total = Counter("overworld_acquire_refused", "Acquisitions that came too late: somebody was alive")
+takeover_seconds = Histogram("overworld_takeover_seconds", "From acquiring a shard to its first tick", buckets=_SLOW_S)
+replay_ticks_total = Counter("overworld_replay_ticks", "Ticks replayed from journals")
+replay_seconds = Histogram("overworld_replay_seconds", "Snapshot and replay of one shard", buckets=_SLOW_S)
+records_resent_total = Counter("overworld_records_resent", "Times that a shard went back to send records again")
+shard_ended_total = Counter("overworld_shard_ended", "Shards this process stopped running, by reason", ["reason"])
+stalls_total = Counter("overworld_stalls", "Times that a shard paused because too many results were held back")
+rebases_total = Counter("overworld_rebases", "Journals begun anew at a snapshot after Redis lost them")
+divergence_total = Counter("overworld_divergence", "Replays that disagreed with the journal")
+loop_gaps_total = Counter("overworld_loop_gaps", "Times that this process stood still for half a lease or longer")
+snapshot_age_seconds = Gauge("overworld_snapshot_age_seconds", "Age of the oldest shard's newest snapshot")
+snapshot_failed_total = Counter("overworld_snapshot_failed", "Snapshots that could not be saved, by error", ["error"])

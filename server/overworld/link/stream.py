@@ -1,0 +1,375 @@
+"""The link's bytes: framing, liveness and bounds over one TCP stream.
+
+Bounds and what happens beyond them (each counted in `telemetry.link_lost_total` by cause):
+
+| bound | default | beyond it |
+|---|---|---|
+| a received frame | 16 MiB (1 KiB before the handshake is done) | the link is closed |
+| bytes waiting to be sent | 16 MiB | the link is closed: its peer is too slow to be of use, and gets everything anew |
+| handshake | 5 s | the link is closed |
+| silence | 5 s, pings after 1 s | the link is closed |
+| handshakes at once | 64 | the newest is closed |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from overworld import telemetry
+from overworld.errors import LinkError
+from overworld.link.handshake import (
+    NONCE_BYTES,
+    GatewayHandshake,
+    HandshakeState,
+    LinkCredentials,
+    WorkerHandshake,
+)
+from overworld.wire.v1.link_pb2 import LinkMessage, LinkPing, LinkPong
+
+log = structlog.get_logger(__name__)
+
+_LENGTH = struct.Struct("<I")
+_BUFFER_BYTES = 256 << 10
+_HANDSHAKE_FRAME_BYTES_MAX = 1024
+_LINGER_S = 1.0
+
+
+@dataclass(frozen=True)
+class LinkLimits:
+    """Bounds of one link; see the module's table."""
+
+    frame_bytes_max: int = 16 << 20
+    write_bytes_max: int = 16 << 20
+    handshake_s: float = 5.0
+    ping_s: float = 1.0
+    silence_s: float = 5.0
+    handshakes_max: int = 64
+
+
+DEFAULT_LIMITS = LinkLimits()
+
+
+class LinkPeer(Protocol):
+    """Who owns a link. Both are called on the event loop's thread and must not block."""
+
+    def on_message(self, link: Link, message: LinkMessage) -> None:
+        """One message, in order. The first may come before `connect` has returned."""
+
+    def on_lost(self, link: Link, reason: str) -> None:
+        """The link is closed, by whichever side. Called exactly once, and never from within `send` or `close`."""
+
+
+class Link(asyncio.BufferedProtocol):
+    """One side of an authenticated stream. Made by `listen` and `connect`."""
+
+    def __init__(
+        self,
+        handshake: WorkerHandshake | GatewayHandshake,
+        limits: LinkLimits,
+        on_ready: Callable[[Link], LinkPeer],
+        on_done: Callable[[Link], None],
+    ) -> None:
+        self._handshake = handshake
+        self._limits = limits
+        self._on_ready = on_ready
+        self._on_done = on_done
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._peer: LinkPeer | None = None
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._start = self._end = 0
+        self._frame_bytes_max = _HANDSHAKE_FRAME_BYTES_MAX
+        self._heard_s = self._expected_s = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._cause = ""
+        self.reason = ""
+        """Why the link is closed; empty while it is not."""
+        self.address = ""
+        """The other side's host:port."""
+
+    # ------------------------------------------------------------ for its owner
+
+    @property
+    def remote(self) -> str:
+        """The other side's name, as it gave it in the handshake."""
+        return self._handshake.remote
+
+    @property
+    def closed(self) -> bool:
+        """True from the moment either side closed it; nothing is sent or received any more."""
+        return bool(self._cause)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes handed to `send` that the kernel has not taken yet."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def send(self, message: LinkMessage) -> None:
+        """Send one message; never blocks. On a closed link the message is dropped and counted. Closes the link where
+        more than `write_bytes_max` bytes would wait.
+        """
+        self.send_serialized(message.SerializeToString())
+
+    def send_serialized(self, body: bytes) -> None:
+        """As `send`, for the bytes of a LinkMessage."""
+        if self._cause or self._transport is None:
+            telemetry.link_dropped_total.inc()
+            return
+        telemetry.link_bytes_total.labels("out").inc(len(body) + _LENGTH.size)
+        if self.buffered_bytes + len(body) > self._limits.write_bytes_max:
+            telemetry.link_dropped_total.inc()
+            self._lose("overflow", f"more than {self._limits.write_bytes_max} bytes wait to be sent", flush=False)
+            return
+        self._transport.writelines((_LENGTH.pack(len(body)), body))
+
+    def close(self, reason: str) -> None:
+        """Close after what is buffered has been sent, or a second has passed."""
+        self._lose("closed", reason, flush=True)
+
+    # ------------------------------------------------------------ asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        peername = transport.get_extra_info("peername") or ("?", 0)
+        self.address = f"{peername[0]}:{peername[1]}"
+        for message in self._handshake.start():
+            self.send(message)
+        self._timer = self._loop.call_later(self._limits.handshake_s, self._handshake_late)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio passes it
+        return memoryview(self._buffer)[self._end :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._cause:
+            return
+        self._end += nbytes
+        self._heard_s = self._loop.time()
+        telemetry.link_bytes_total.labels("in").inc(nbytes)
+        while self._end - self._start >= _LENGTH.size and not self._cause:
+            size = _LENGTH.unpack_from(self._buffer, self._start)[0]
+            if size > self._frame_bytes_max:
+                self._lose("too_big", f"a frame of {size} bytes, at most {self._frame_bytes_max}", flush=False)
+                return
+            begin = self._start + _LENGTH.size
+            if self._end - begin < size:
+                break
+            self._start = begin + size
+            self._frame(bytes(memoryview(self._buffer)[begin : begin + size]))
+        self._make_room()
+
+    def eof_received(self) -> bool:
+        self._lose("lost", "the other side closed the link", flush=False)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._cause:
+            self._cause, self.reason = "lost", f"the connection was lost: {exc}" if exc else "the connection was lost"
+        if self._timer is not None:
+            self._timer.cancel()
+        telemetry.link_lost_total.labels(self._cause).inc()
+        self._transport = None
+        self._buffer = bytearray()
+        self._on_done(self)
+        if self._peer is not None:
+            telemetry.links.dec()
+            log.info("link_lost", remote=self.remote, address=self.address, reason=self.reason)
+            self._peer.on_lost(self, self.reason)
+
+    # ------------------------------------------------------------ inside
+
+    def _frame(self, body: bytes) -> None:
+        try:
+            message = LinkMessage.FromString(body)
+        except DecodeError:
+            self._lose("bad_message", "received bytes that are not a LinkMessage", flush=False)
+            return
+        if self._peer is None:
+            self._greet(message)
+            return
+        kind = message.WhichOneof("message")
+        if kind == "ping":
+            self.send(LinkMessage(pong=LinkPong(nonce=message.ping.nonce)))
+        elif kind != "pong" and kind is not None:
+            self._peer.on_message(self, message)
+
+    def _greet(self, message: LinkMessage) -> None:
+        step = self._handshake.receive(message)
+        for answer in step.send:
+            self.send(answer)
+        if step.state is HandshakeState.REFUSED:
+            log.warning("link_refused", address=self.address, reason=step.reason)
+            self._lose("refused", step.reason, flush=True)
+        elif step.state is HandshakeState.READY:
+            assert self._timer is not None
+            self._timer.cancel()
+            self._frame_bytes_max = self._limits.frame_bytes_max
+            self._watch_silence()
+            telemetry.links.inc()
+            log.info("link_up", remote=self.remote, address=self.address)
+            self._peer = self._on_ready(self)
+
+    def _make_room(self) -> None:
+        """After every whole frame is taken: move the rest to the front, and make the buffer fit the frame to come."""
+        if self._cause:
+            return
+        left = self._end - self._start
+        need = _BUFFER_BYTES
+        if left >= _LENGTH.size:
+            need = max(need, _LENGTH.size + int(_LENGTH.unpack_from(self._buffer, self._start)[0]))
+        if need > len(self._buffer) or (left == 0 and len(self._buffer) > 4 * _BUFFER_BYTES):
+            grown = bytearray(need)
+            grown[:left] = memoryview(self._buffer)[self._start : self._end]
+            self._buffer, self._start, self._end = grown, 0, left
+        elif left == 0:
+            self._start = self._end = 0
+        elif len(self._buffer) - self._start < need:
+            self._buffer[:left] = self._buffer[self._start : self._end]
+            self._start, self._end = 0, left
+
+    def _watch_silence(self) -> None:
+        self._expected_s = self._loop.time() + self._limits.ping_s
+        self._timer = self._loop.call_at(self._expected_s, self._check_silence)
+
+    def _check_silence(self) -> None:
+        now = self._loop.time()
+        silent_s = now - self._heard_s
+        # A timer that is late itself says that this process stood still: bytes may be waiting unread.
+        late = now - self._expected_s > self._limits.ping_s
+        if silent_s >= self._limits.silence_s and not late:
+            self._lose("silent", f"no byte for {self._limits.silence_s} s", flush=False)
+            return
+        if silent_s >= self._limits.ping_s:
+            self.send(LinkMessage(ping=LinkPing(nonce=1)))
+        self._watch_silence()
+
+    def _handshake_late(self) -> None:
+        self._lose("refused", f"the handshake took longer than {self._limits.handshake_s} s", flush=False)
+
+    def _lose(self, cause: str, reason: str, flush: bool) -> None:
+        if self._cause:
+            return
+        self._cause, self.reason = cause, reason
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is None:
+            return
+        if flush:
+            self._transport.close()
+            self._timer = self._loop.call_later(_LINGER_S, self._transport.abort)
+        else:
+            self._transport.abort()
+
+
+class LinkServer:
+    """A listening socket and the links it accepted."""
+
+    def __init__(self, server: asyncio.Server, links: set[Link]) -> None:
+        self._server = server
+        self._links = links
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def links(self) -> frozenset[Link]:
+        """Links now open, those still shaking hands included."""
+        return frozenset(self._links)
+
+    async def close(self) -> None:
+        """Stop listening, close every link and wait until they are gone (at most two seconds)."""
+        self._server.close()
+        for link in tuple(self._links):
+            link.close("this side stops")
+        deadline = asyncio.get_running_loop().time() + 2 * _LINGER_S
+        while self._links and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.005)
+
+
+async def listen(
+    host: str,
+    port: int,
+    credentials: LinkCredentials,
+    on_link: Callable[[Link], LinkPeer],
+    limits: LinkLimits = DEFAULT_LIMITS,
+) -> LinkServer:
+    """Accept links on host:port (0: any free port). `on_link` is called for each one whose handshake is done, and gives
+    its owner. Raises LinkError where the port cannot be had.
+    """
+    links: set[Link] = set()
+    greeting: set[Link] = set()
+
+    def ready(link: Link) -> LinkPeer:
+        greeting.discard(link)
+        return on_link(link)
+
+    def done(link: Link) -> None:
+        greeting.discard(link)
+        links.discard(link)
+
+    def accept() -> asyncio.BaseProtocol:
+        if len(greeting) >= limits.handshakes_max:
+            telemetry.link_lost_total.labels("busy").inc()
+            return _Busy()
+        link = Link(WorkerHandshake(credentials, secrets.token_bytes(NONCE_BYTES)), limits, ready, done)
+        greeting.add(link)
+        links.add(link)
+        return link
+
+    try:
+        server = await asyncio.get_running_loop().create_server(accept, host, port)
+    except OSError as error:
+        raise LinkError(f"cannot listen on {host}:{port}: {error}") from error
+    return LinkServer(server, links)
+
+
+async def connect(
+    host: str,
+    port: int,
+    credentials: LinkCredentials,
+    peer: LinkPeer,
+    timeout_s: float,
+    limits: LinkLimits = DEFAULT_LIMITS,
+) -> Link:
+    """Open a link and shake hands. Raises LinkError where that does not succeed within `timeout_s`."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[Link] = loop.create_future()
+
+    def ready(link: Link) -> LinkPeer:
+        if not outcome.done():
+            outcome.set_result(link)
+        return peer
+
+    def done(link: Link) -> None:
+        if not outcome.done():
+            outcome.set_exception(LinkError(f"{host}:{port}: {link.reason}"))
+
+    handshake = GatewayHandshake(credentials, secrets.token_bytes(NONCE_BYTES))
+    link: Link | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            _, link = await loop.create_connection(lambda: Link(handshake, limits, ready, done), host, port)
+            return await asyncio.shield(outcome)
+    except OSError as error:
+        what = f"no answer within {timeout_s} s" if isinstance(error, TimeoutError) else str(error)
+        raise LinkError(f"{host}:{port}: {what}") from error
+    finally:
+        if link is not None and (not outcome.done() or outcome.cancelled()):
+            link.close("gave up connecting")
+            outcome.cancel()
+
+
+class _Busy(asyncio.Protocol):
+    """Turns a connection away at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).abort()
