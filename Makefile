@@ -56,7 +56,7 @@ lock: $(VENV)/.dev $(VENV)/.node
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm update --prefix clients/js --package-lock-only --ignore-scripts --no-audit --no-fund
 
 audit: $(VENV)/.dev
-	@$(BIN)/pip-audit --requirement constraints.txt --require-hashes --disable-pip --progress-spinner off
+	@$(BIN)/pip-audit --strict --requirement constraints.txt --require-hashes --disable-pip --progress-spinner off
 
 setup: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser
 	@echo "setup: everything is installed"
