@@ -38,16 +38,19 @@ export const CLOSE_POLICY = new Map([
   [4008, { name: 'session over', when: 'now', resume: false }],
   [4009, { name: 'world unavailable', when: 'later', resume: true, elsewhere: true }],
   [4010, { name: 'silent', when: 'now', resume: true, elsewhere: true }],
-  [4011, { name: 'too slow', when: 'now', resume: true }],
+  [4011, { name: 'too slow', when: 'backoff', resume: true }],
   [4012, { name: 'kicked', when: 'never', resume: false }],
 ])
 
 /** Sockets that broke without a word (1006), servers that failed (1011), proxies in between. */
 const LOST = Object.freeze({ name: 'lost', when: /** @type {When} */ ('now'), resume: true, elsewhere: true })
 
+/** A code of the protocol that this version does not know is a decision about us. */
+const UNKNOWN = Object.freeze({ name: 'ended by the server', when: /** @type {When} */ ('never'), resume: false })
+
 /** @param {number} code @returns {ClosePolicy} */
 export function policyOf(code) {
-  return CLOSE_POLICY.get(code) ?? LOST
+  return CLOSE_POLICY.get(code) ?? (code >= 4000 ? UNKNOWN : LOST)
 }
 
 export const BACKOFF_MS_MIN = 250

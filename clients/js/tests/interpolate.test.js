@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import { Interpolator } from '../src/interpolate.js'
+import { Mirror } from '../src/mirror.js'
+import { frameOf } from './gateway.js'
+import { seeded } from './random.js'
+import { GRID, WELCOME } from './world.js'
+
+const TICK_MS = 50
+
+/** @returns {any} */
+const place = () => ({ x: NaN, y: NaN, vx: 0, vy: 0, heading: NaN })
+
+/** One ship in cell 0, told every tick by its whole state; `path(tick)` gives x, y, vx, vy, heading. */
+class Stage {
+  mirror = new Mirror()
+  interpolator = new Interpolator()
+  /** @type {number[]} */ seenState = []
+
+  /** @param {(tick: number) => number[]} path @param {{shard?: number}} [options] */
+  constructor(path, { shard = 0 } = {}) {
+    this.path = path
+    this.cell = shard === 0 ? 0 : 3
+    this.shard = shard
+    this.mirror.apply(frameOf({ welcomes: [WELCOME] }))
+  }
+
+  /** @param {number} tick @param {number} now_ms @param {number} [interval_us] */
+  tick(tick, now_ms, interval_us = 0) {
+    const [x, y, vx, vy, heading] = this.path(tick)
+    const x0 = this.cell * GRID.cell_size
+    const frame = frameOf({
+      heads: [{ shard: this.shard, epoch: 1, tick, tick_interval_us: interval_us }],
+      views: [{ entered: [this.cell] }],
+      keyframes: [{ cell: this.cell, kind: 0, added: [7], columns: [x - x0, y, vx, vy, heading, 100] }],
+    })
+    const seen = /** @type {any[]} */ (this.mirror.apply(frame))
+    this.interpolator.record(this.mirror, seen, now_ms)
+  }
+}
+
+test('a straight path is drawn without any error, in the past and now', (t) => {
+  const random = seeded(t)
+  const stage = new Stage((tick) => [5 * tick, 3 * tick, 5, 3, 8])
+  for (let tick = 0; tick < 100; tick++) stage.tick(tick, tick * TICK_MS + random.next() * 30)
+  const { interpolator } = stage
+  const out = place()
+  for (let now = 99 * TICK_MS + 30; now < 99 * TICK_MS + 300; now += 7) {
+    const clock = /** @type {import('../src/clock.js').TickClock} */ (interpolator.clock(0))
+    assert.ok(interpolator.interpolated(7, now, out))
+    const then = clock.tickAt(now - interpolator.delay_ms)
+    assert.ok(Math.abs(out.x - 5 * then) < 1e-6 && Math.abs(out.y - 3 * then) < 1e-6)
+    assert.ok(interpolator.predicted(7, now, out))
+    assert.ok(Math.abs(out.x - 5 * clock.tickAt(now)) < 1e-6)
+  }
+})
+
+test('a turning ship is drawn between the states the server sent', () => {
+  // The motion rule: the velocity of a tick is what moved it there.
+  const xs = [0]
+  for (let i = 1; i < 200; i++) xs.push(xs[i - 1] + Math.round(40 * Math.cos(i / 7)))
+  const stage = new Stage((tick) => [xs[tick], 0, xs[tick] - (xs[tick - 1] ?? 0), 0, (tick * 9) % 256])
+  const out = place()
+  let worst = 0
+  for (let tick = 0; tick < 200; tick++) {
+    stage.tick(tick, tick * TICK_MS)
+    for (let part = 0; tick > 40 && part < 5; part++) {
+      const now = tick * TICK_MS + part * 10
+      stage.interpolator.interpolated(7, now, out)
+      const then = (now - stage.interpolator.delay_ms) / TICK_MS
+      const floor = Math.floor(then)
+      const truth = xs[floor] + (xs[floor + 1] - xs[floor]) * (then - floor)
+      worst = Math.max(worst, Math.abs(out.x - truth))
+      const turned = ((out.heading - then * 9 + 128) % 256 + 256) % 256 - 128 // prettier-ignore
+      assert.ok(Math.abs(turned) < 0.01, `heading off by ${turned}`)
+    }
+  }
+  assert.ok(worst < 0.01, `worst error ${worst}`)
+})
+
+test('the delay follows the jitter: up quickly, down slowly', (t) => {
+  const random = seeded(t)
+  const stage = new Stage((tick) => [tick, 0, 1, 0, 0])
+  let tick = 0
+  const run = (/** @type {number} */ jitter, /** @type {number} */ count) => {
+    for (const end = tick + count; tick < end; tick++) stage.tick(tick, tick * TICK_MS + random.next() * jitter)
+  }
+  run(1, 200)
+  const calm = stage.interpolator.delay_ms
+  assert.ok(calm < 62, `${calm}`)
+  run(120, 60)
+  const rough = stage.interpolator.delay_ms
+  assert.ok(rough > 130, `${rough}`)
+  run(1, 400)
+  assert.ok(stage.interpolator.delay_ms < 65, `${stage.interpolator.delay_ms}`)
+})
+
+test('a teleport snaps: nobody sees the ship cross the world', () => {
+  const stage = new Stage((tick) => (tick < 30 ? [tick, 0, 1, 0, 0] : [250, 200, 1, 0, 0]))
+  for (let tick = 0; tick < 31; tick++) stage.tick(tick, tick * TICK_MS)
+  const out = place()
+  for (let now = 30 * TICK_MS; now < 32 * TICK_MS; now += 5) {
+    stage.interpolator.interpolated(7, now, out)
+    assert.ok(out.x < 31 || out.x >= 250, `${out.x}`)
+    stage.interpolator.predicted(7, now, out)
+    assert.ok(out.x >= 250)
+  }
+})
+
+test('a wrong prediction melts away instead of jumping', () => {
+  // It stops dead at tick 20.
+  const stage = new Stage((tick) => (tick < 20 ? [6 * tick, 0, 6, 0, 0] : [6 * 19, 0, 0, 0, 0]))
+  for (let tick = 0; tick < 20; tick++) stage.tick(tick, tick * TICK_MS)
+  const [before, after, later] = [place(), place(), place()]
+  const now = 20 * TICK_MS + 20
+  stage.interpolator.predicted(7, now, before)
+  stage.tick(20, now)
+  stage.interpolator.predicted(7, now, after)
+  stage.interpolator.predicted(7, now + 400, later)
+  assert.ok(Math.abs(before.x - after.x) < 0.01)
+  assert.ok(Math.abs(later.x - 6 * 19) < 0.1)
+})
+
+test('when nothing comes any more things stop instead of flying away', () => {
+  const stage = new Stage((tick) => [tick, 0, 1, 0, 0])
+  for (let tick = 0; tick < 30; tick++) stage.tick(tick, tick * TICK_MS)
+  const [a, b] = [place(), place()]
+  stage.interpolator.predicted(7, 10_000, a)
+  stage.interpolator.predicted(7, 60_000, b)
+  assert.equal(a.x, 29 + 10)
+  assert.equal(b.x, a.x)
+})
+
+test('after a pause the picture goes on from where it was', () => {
+  const stage = new Stage((tick) => [tick, 0, 1, 0, 0])
+  for (let tick = 0; tick < 30; tick++) stage.tick(tick, tick * TICK_MS)
+  stage.tick(30, 5_000)
+  stage.tick(31, 5_050)
+  const out = place()
+  stage.interpolator.interpolated(7, 5_060, out)
+  assert.ok(out.x > 28 && out.x <= 31, `${out.x}`)
+})
+
+test('unknown entities are not drawn, gone ones are for a moment', () => {
+  const stage = new Stage((tick) => [tick, 0, 1, 0, 0])
+  for (let tick = 0; tick < 30; tick++) stage.tick(tick, tick * TICK_MS)
+  assert.equal(stage.interpolator.interpolated(8, 0, place()), false)
+  const apply = (/** @type {any} */ frame, /** @type {number} */ now) =>
+    stage.interpolator.record(stage.mirror, /** @type {any[]} */ (stage.mirror.apply(frameOf(frame))), now)
+  apply({ heads: [{ shard: 0, epoch: 1, tick: 30 }], views: [{ left: [0] }] }, 30 * TICK_MS)
+  assert.equal(stage.interpolator.interpolated(7, 31 * TICK_MS, place()), true)
+  for (let tick = 31; tick < 160; tick++) apply({ heads: [{ shard: 0, epoch: 1, tick }] }, tick * TICK_MS)
+  assert.equal(stage.interpolator.interpolated(7, 160 * TICK_MS, place()), false)
+})
