@@ -41,3 +41,24 @@ def column_digests(shard: Shard) -> dict[str, str]:
 def _hex(table: Table, column: int | None) -> str:
     values = table.ids if column is None else table.columns[column]
     return xxhash.xxh3_128(np.ascontiguousarray(values).data).hexdigest()
+
+
+MARK_BYTES = 4
+
+
+def column_marks(shard: Shard) -> bytes:
+    """The first 4 bytes of every column's digest, in the order of `column_digests`: small enough for a journal."""
+    return b"".join(bytes.fromhex(digest)[:MARK_BYTES] for digest in column_digests(shard).values())
+
+
+def differing_column(shard: Shard, marks: bytes) -> str:
+    """The first column ("Table.column") that is not as `column_marks` had it; empty where all are, or the columns
+    themselves are others.
+    """
+    digests = column_digests(shard)
+    if len(marks) != MARK_BYTES * len(digests):
+        return ""
+    for at, (name, digest) in enumerate(digests.items()):
+        if bytes.fromhex(digest)[:MARK_BYTES] != marks[at * MARK_BYTES : (at + 1) * MARK_BYTES]:
+            return name
+    return ""

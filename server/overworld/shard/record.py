@@ -46,6 +46,8 @@ class Record:
     outbox_digest: bytes
     state_digest: bytes
     previous: bytes
+    column_digests: bytes = b""
+    """See `digest.column_marks`; empty where `state_digest` is."""
 
 
 def chain(previous: bytes, record: bytes) -> bytes:
@@ -78,6 +80,7 @@ def encode(record: Record) -> bytes:
         ],
         outbox_digest=record.outbox_digest,
         state_digest=record.state_digest,
+        column_digests_u32=record.column_digests,
         title_version=record.title_version,
     ).SerializeToString(deterministic=True)
     data = _HEAD.pack(MAGIC, VERSION, 0, len(body), record.previous) + body
@@ -110,6 +113,7 @@ def decode(data: bytes) -> Record:
             inputs=_inputs(body),
             outbox_digest=body.outbox_digest,
             state_digest=body.state_digest,
+            column_digests=body.column_digests_u32,
             previous=previous,
         )
     except (DecodeError, ValueError) as error:

@@ -42,6 +42,7 @@ class TickRecord(_message.Message):
     STATE_DIGEST_FIELD_NUMBER: _builtins.int
     FLAGS_FIELD_NUMBER: _builtins.int
     TITLE_VERSION_FIELD_NUMBER: _builtins.int
+    COLUMN_DIGESTS_U32_FIELD_NUMBER: _builtins.int
     shard: _builtins.int
     epoch: _builtins.int
     tick: _builtins.int
@@ -64,6 +65,8 @@ class TickRecord(_message.Message):
     """xxh3-128 of the state after the tick, every few ticks; else empty."""
     flags: _builtins.int
     title_version: _builtins.str
+    column_digests_u32: _builtins.bytes
+    """With a state_digest: 4 bytes for each column, to name the first that differs in a replay."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardMessage]:
         """Messages from other shards."""
@@ -89,10 +92,11 @@ class TickRecord(_message.Message):
         state_digest: _builtins.bytes = ...,
         flags: _builtins.int = ...,
         title_version: _builtins.str = ...,
+        column_digests_u32: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "event_codes_u32", b"event_codes_u32", "event_players_i64", b"event_players_i64", "event_sessions_i64", b"event_sessions_i64", "flags", b"flags", "input_counts_u32", b"input_counts_u32", "input_kinds_u32", b"input_kinds_u32", "input_seen_ticks_u32", b"input_seen_ticks_u32", "input_seqs_u32", b"input_seqs_u32", "input_sessions_i64", b"input_sessions_i64", "input_values_i32", b"input_values_i32", "messages", b"messages", "outbox_digest", b"outbox_digest", "shard", b"shard", "state_digest", b"state_digest", "tick", b"tick", "title_version", b"title_version", "wall_ms", b"wall_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column_digests_u32", b"column_digests_u32", "epoch", b"epoch", "event_codes_u32", b"event_codes_u32", "event_players_i64", b"event_players_i64", "event_sessions_i64", b"event_sessions_i64", "flags", b"flags", "input_counts_u32", b"input_counts_u32", "input_kinds_u32", b"input_kinds_u32", "input_seen_ticks_u32", b"input_seen_ticks_u32", "input_seqs_u32", b"input_seqs_u32", "input_sessions_i64", b"input_sessions_i64", "input_values_i32", b"input_values_i32", "messages", b"messages", "outbox_digest", b"outbox_digest", "shard", b"shard", "state_digest", b"state_digest", "tick", b"tick", "title_version", b"title_version", "wall_ms", b"wall_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
