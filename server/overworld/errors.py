@@ -5,6 +5,7 @@ OverworldError
 +-- TitleError               a title's declaration or verb cannot work
 +-- WireError                bytes from outside do not follow the protocol (has a close code)
 +-- LinkError                the stream between a gateway and a worker broke a rule
++-- ClientStopped            a client's session is over and will not be taken up again (has a close code)
 +-- DivergenceError          a replay disagrees with the journal's digest
 +-- StoreError
     +-- StoreUnavailable     Redis or blob storage did not answer; whether it acted is unknown
@@ -50,6 +51,15 @@ class WireError(OverworldError):
 
 class LinkError(OverworldError):
     """The stream between a gateway and a worker broke a rule."""
+
+
+class ClientStopped(OverworldError):
+    """A client's session is over and will not be taken up again."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}".rstrip())
+        self.code = code
+        self.reason = reason
 
 
 class DivergenceError(OverworldError):

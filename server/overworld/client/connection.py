@@ -1,0 +1,308 @@
+"""The client that plays: a session on real sockets, which reconnects by itself.
+
+    async with Client("ws://127.0.0.1:8001/play", token, "frontier") as client:
+        client.send("Steer", thrust=1)
+        await client.until(lambda c: c.session.unacked == 0, timeout_s=1)
+        print(client.mirror.own())
+
+All decisions are the session's (`overworld.client.protocol`); this shell opens sockets, carries bytes and keeps time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Self
+
+import structlog
+from picows import WSError, WSHandshakeError, ws_connect
+
+from overworld.client.closes import TOLD_S_MAX, Next, Verdict
+from overworld.client.mirror import LightMirror, Mirror
+from overworld.client.protocol import ClientSession, SessionLimits, State
+from overworld.client.socket import Socket
+from overworld.client.statistics import Statistics
+from overworld.errors import ClientStopped, WireError
+
+log = structlog.get_logger(__name__)
+
+TokenSource = Callable[[], Awaitable[str]]
+"""Gives a new token whenever one is needed. Raises OSError or TimeoutError where it cannot."""
+
+
+@dataclass(frozen=True)
+class ClientOptions:
+    """How a client connects. `light`: keep ticks, acks and the avatar, and no picture of the world."""
+
+    light: bool = False
+    connect_timeout_s: float = 10.0
+    token_timeout_s: float = 10.0
+    leave_timeout_s: float = 2.0
+    wake_interval_s: float = 1.0
+    frame_bytes_max: int = 8 * 1024 * 1024
+    ssl_context: ssl.SSLContext | None = None
+    limits: SessionLimits = field(default_factory=SessionLimits)
+
+
+class Client:
+    """One player. `urls`: one game socket or several gateways', tried in turn. `token`: one, or where to get them.
+
+    `on_frame` is called after every frame that was applied, on the event loop; it must be quick.
+    """
+
+    def __init__(
+        self,
+        urls: str | Sequence[str],
+        token: str | TokenSource,
+        title: str,
+        *,
+        options: ClientOptions | None = None,
+        statistics: Statistics | None = None,
+        chance: random.Random | None = None,
+    ) -> None:
+        self.options = options or ClientOptions()
+        self.on_frame: Callable[[Client], None] | None = None
+        self._urls = [urls] if isinstance(urls, str) else list(urls)
+        assert self._urls
+        self._url = 0
+        self._token = token
+        self._chance = chance or random.Random()
+        self._mirror = LightMirror() if self.options.light else Mirror()
+        self._loop = asyncio.get_running_loop()
+        limits = self.options.limits
+        if isinstance(token, str):
+            # Nowhere to get another one: a refused token is the end.
+            limits = replace(limits, tokens_max=0)
+        self.session = ClientSession(
+            title,
+            token if isinstance(token, str) else "",
+            self._mirror,
+            now=self._loop.time(),
+            limits=limits,
+            statistics=statistics,
+        )
+        self._socket: Socket | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._leaving = asyncio.Event()
+        self._changed: asyncio.Future[None] | None = None
+        self._stopped: ClientStopped | None = None
+
+    # ------------------------------------------------------------ for the player
+
+    @property
+    def mirror(self) -> Mirror:
+        """The world as the player sees it. Raises TypeError for a light client."""
+        if not isinstance(self._mirror, Mirror):
+            raise TypeError("a light client keeps no picture of the world")
+        return self._mirror
+
+    @property
+    def statistics(self) -> Statistics:
+        """What was counted so far."""
+        return self.session.statistics
+
+    @property
+    def playing(self) -> bool:
+        """True between a Welcome and the loss of its socket."""
+        return self.session.state is State.PLAYING
+
+    def send(self, kind: str | type, **fields: int) -> int | None:
+        """Submit an input: a kind's name (or the title's class of that name) and its fields; those not given are 0.
+
+        Returns its number, or None where too many are unacknowledged (counted as refused). While the socket is lost,
+        inputs wait for the next one. Raises ValueError for fields that are unknown or out of bounds.
+        """
+        contract = self._mirror.contract
+        if contract is None:
+            raise ValueError("inputs are not known before the first Welcome")
+        layout = contract.input(kind if isinstance(kind, str) else kind.__name__)
+        return self.submit(layout.number, layout.values(fields))
+
+    def submit(self, number: int, values: list[int]) -> int | None:
+        """As `send`, for the number of a kind and values in wire order."""
+        contract = self._mirror.contract
+        if contract is None:
+            raise ValueError("inputs are not known before the first Welcome")
+        now = self._loop.time()
+        seq = self.session.submit(contract.inputs[number], values, now, self._mirror.home_tick())
+        self._flush(now)
+        return seq
+
+    async def frame(self, timeout_s: float) -> None:
+        """Wait for the next frame. Raises TimeoutError, and ClientStopped where the session is over."""
+        if self._stopped is not None:
+            raise self._stopped
+        if self._changed is None:
+            self._changed = self._loop.create_future()
+        async with asyncio.timeout(timeout_s):
+            await asyncio.shield(self._changed)
+
+    async def until(self, happened: Callable[[Client], bool], timeout_s: float) -> None:
+        """Wait until something is so, asking after every frame. Raises TimeoutError and ClientStopped."""
+        async with asyncio.timeout(timeout_s):
+            while not happened(self):
+                await self.frame(timeout_s)
+
+    # ------------------------------------------------------------ coming and going
+
+    async def start(self) -> None:
+        """Begin to connect, and to reconnect ever after."""
+        assert self._task is None
+        self._task = asyncio.create_task(self._run(), name="overworld-client")
+
+    async def stop(self) -> None:
+        """Say bye, wait a little for the server's answer, and close."""
+        self._leaving.set()
+        self.session.bye()
+        self._flush(self._loop.time())
+        if self._task is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.options.leave_timeout_s):
+                    await asyncio.wait([self._task])
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self._socket is not None:
+            self._socket.abandon()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        try:
+            await self.until(lambda client: client.playing, self._first_welcome_timeout_s())
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    def _first_welcome_timeout_s(self) -> float:
+        """Longer than the session's own patience, so that it is the session that says why."""
+        options, limits = self.options, self.options.limits
+        attempt_s = options.token_timeout_s + options.connect_timeout_s + limits.welcome_timeout_s
+        return limits.give_up_s + attempt_s + TOLD_S_MAX + limits.back_off.max_s
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _run(self) -> None:
+        """Socket after socket, until a verdict says stop."""
+        stopped = ClientStopped(0, "stopped by its player")
+        try:
+            verdict = Verdict(Next.RESUME, 0.0, 0, "")
+            while verdict.next is not Next.STOP and not self._leaving.is_set():
+                if verdict.next is Next.REAUTHORISE:
+                    self.session.token = ""
+                verdict = await self._one_socket()
+                await self._pause(verdict.delay_s)
+            if verdict.next is Next.STOP:
+                stopped = ClientStopped(verdict.code, verdict.reason)
+        finally:
+            self._stopped = stopped
+            self._wake_waiters()
+
+    async def _pause(self, delay_s: float) -> None:
+        if delay_s > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await self._leaving.wait()
+
+    async def _one_socket(self) -> Verdict:
+        """Connect, play until the socket is gone, and judge that."""
+        url = self._urls[self._url % len(self._urls)]
+        self._url += 1
+        socket = Socket(self._opened, self._received, self.session.heard)
+        try:
+            gone = await self._get_token() or await self._connect(socket, url) or await self._play(socket)
+        finally:
+            socket.abandon()
+            self._socket = None
+        return self.session.closed(*gone, self._loop.time(), self._chance.random())
+
+    async def _get_token(self) -> tuple[int, str] | None:
+        """None once there is a token; else (0, why not)."""
+        if isinstance(self._token, str) or self.session.token:
+            return None
+        try:
+            async with asyncio.timeout(self.options.token_timeout_s):
+                self.session.token = await self._token()
+        except (OSError, TimeoutError) as error:
+            return 0, f"no token: {error!r}"
+        return None
+
+    async def _connect(self, socket: Socket, url: str) -> tuple[int, str] | None:
+        """None once connected; else (HTTP status or 0, why not)."""
+        timeout_s = self.options.connect_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s + 1):
+                await ws_connect(
+                    lambda: socket, url, ssl_context=self.options.ssl_context, websocket_handshake_timeout=timeout_s,
+                    max_frame_size=self.options.frame_bytes_max, max_redirects=0, logger_name=None,
+                )  # fmt: skip
+        except WSHandshakeError as error:
+            return (int(error.response.status) if error.response is not None else 0), str(error)
+        except (WSError, OSError, TimeoutError) as error:
+            return 0, repr(error)
+        return None
+
+    async def _play(self, socket: Socket) -> tuple[int, str]:
+        """Keep time until the socket is gone. Returns its close code and reason."""
+        wake: asyncio.TimerHandle | None = None
+
+        def keep_time() -> None:
+            nonlocal wake
+            now = self._loop.time()
+            why = self.session.wake(now)
+            if why is not None:
+                socket.drop(why)
+                return
+            self._flush(now)
+            wake = self._loop.call_later(self.options.wake_interval_s, keep_time)
+
+        keep_time()
+        try:
+            return await socket.gone
+        finally:
+            if wake is not None:
+                wake.cancel()
+
+    # ------------------------------------------------------------ the socket's events
+
+    def _opened(self, socket: Socket) -> None:
+        now = self._loop.time()
+        self._socket = socket
+        self.session.opened(now)
+        self._flush(now)
+
+    def _received(self, socket: Socket, data: bytes) -> None:
+        now = self._loop.time()
+        try:
+            applied = self.session.received(data, now)
+        except WireError as error:
+            log.warning("client_frame_broken", code=error.close_code, reason=error.reason)
+            socket.close(error.close_code, error.reason)
+            return
+        self._flush(now)
+        if applied:
+            if self.on_frame is not None:
+                self.on_frame(self)
+            self._wake_waiters()
+
+    def _flush(self, now: float) -> None:
+        if self._socket is not None:
+            for data in self.session.outgoing(now):
+                self._socket.send(data)
+
+    def _wake_waiters(self) -> None:
+        if self._changed is not None:
+            changed, self._changed = self._changed, None
+            if self._stopped is not None:
+                changed.set_exception(self._stopped)
+                changed.exception()
+            else:
+                changed.set_result(None)
