@@ -26,6 +26,8 @@ CLUSTER_KEY_CHARS_MIN = 32
 """Whoever knows the cluster key may speak for any gateway, and sign any player's token."""
 
 _SHARDS = re.compile(r"(\d{1,4})x(\d{1,4})")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s,]+")
+_SOCKET_URL = re.compile(r"wss?://[^/?#\s;,'\"]+/play")
 
 
 class _Settings(BaseSettings):
@@ -112,6 +114,72 @@ class WorkerSettings(_Settings):
         if self.ticks_kept_max < self.ticks_held_max:
             raise ValueError("ticks_kept_max must be at least ticks_held_max")
         return self
+
+
+class GatewaySettings(_Settings):
+    """One gateway process. What clients meet at each limit stands in proto/README.md."""
+
+    model_config = SettingsConfigDict(env_prefix="OVERWORLD_GATEWAY_")
+
+    name: str = Field("", max_length=64, description="For logs; empty: made from host and process.")
+    host: str = Field("127.0.0.1", description="Where the game socket listens.")
+    port: int = Field(0, ge=0, le=65535, description="Port of the game socket; 0: any free one.")
+    http_host: str = Field("127.0.0.1", description="Where the public pages and the API listen.")
+    http_port: int = Field(0, ge=0, le=65535, description="0: any free port.")
+    internal_host: str = Field("127.0.0.1", description="Where /livez, /readyz and /metrics listen.")
+    internal_port: int = Field(0, ge=0, le=65535, description="0: any free port.")
+    socket_url: str = Field("", description="ws:// or wss:// URL that pages are told; empty: made from their request.")
+    client_dir: str = Field("", description="Folder of the JavaScript client's modules; empty: the packaged one.")
+    origins: str = Field("", description="Comma-separated origins whose pages may connect, e.g. https://play.example.")
+    origin_absent: bool = Field(False, description="Admit sockets without an Origin: native clients and bots.")
+    guest_logins: bool = Field(False, description="Give a token to whoever asks.")
+    guest_logins_per_minute_max: int = Field(30, ge=1, le=1_000_000, description="From one address.")
+    token_ttl_s: int = Field(60, ge=5, le=3600, description="Longest life of a login token.")
+    resume_ttl_s: int = Field(12 * 3600, ge=60, le=7 * 24 * 3600, description="How long a resume token is good for.")
+    sockets_max: int = Field(5000, ge=1, le=200_000, description="Beyond it, new sockets are told to try later.")
+    sockets_per_address_max: int = Field(64, ge=1, le=200_000)
+    handshakes_max: int = Field(256, ge=1, le=65536, description="Sockets that have not asked for the upgrade yet.")
+    hello_s: float = Field(5.0, gt=0, le=60, description="For the upgrade, and again from it to a whole hello.")
+    idle_s: int = Field(20, ge=1, le=3600, description="Silence after which a socket is closed.")
+    message_bytes_max: int = Field(1024, ge=512, le=65536, description="One client message, over all its fragments.")
+    fragments_max: int = Field(8, ge=1, le=1024)
+    assembly_s: float = Field(2.0, gt=0, le=60, description="From the first to the last fragment.")
+    messages_per_second_max: int = Field(60, ge=1, le=10_000, description="Pings included; bursts of twice as many.")
+    inputs_waiting_max: int = Field(32, ge=1, le=1024, description="Of one session, sent and not yet applied.")
+    backlog_bytes_max: int = Field(256 << 10, ge=4096, le=64 << 20, description="Unread bytes before updates pause.")
+    backlog_bytes_low: int = Field(32 << 10, ge=0, le=64 << 20, description="Unread bytes at which they go on.")
+    kernel_buffer_bytes: int = Field(128 << 10, ge=4096, le=16 << 20, description="Send buffer of a socket's kernel.")
+    behind_s: float = Field(5.0, gt=0, le=300, description="How long updates may pause before the socket is closed.")
+    world_wait_s: float = Field(20.0, gt=0, le=600, description="How long a session waits for a worker.")
+    input_flush_s: float = Field(0.002, ge=0, le=0.1, description="Inputs are gathered this long on their way.")
+    link_timeout_s: float = Field(3.0, gt=0, le=60, description="Opening a link to a worker, handshake and all.")
+    drain_s: float = Field(5.0, ge=0, le=300, description="A stopping gateway spreads its closes over this long.")
+
+    @model_validator(mode="after")
+    def _low_is_below_max(self) -> GatewaySettings:
+        if self.backlog_bytes_low >= self.backlog_bytes_max:
+            raise ValueError("backlog_bytes_low must be below backlog_bytes_max")
+        return self
+
+    @field_validator("origins")
+    @classmethod
+    def _origins_are_origins(cls, origins: str) -> str:
+        for origin in filter(None, (part.strip() for part in origins.split(","))):
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is not scheme://host or scheme://host:port")
+        return origins
+
+    @field_validator("socket_url")
+    @classmethod
+    def _socket_url_is_one(cls, url: str) -> str:
+        if url and not _SOCKET_URL.fullmatch(url):
+            raise ValueError("must be ws://host:port/play or wss://host/play")
+        return url
+
+    @property
+    def origins_allowed(self) -> frozenset[str]:
+        """The origins as a set."""
+        return frozenset(filter(None, (part.strip() for part in self.origins.split(","))))
 
 
 def parse_shards(text: str) -> tuple[int, int]:

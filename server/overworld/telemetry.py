@@ -95,3 +95,33 @@ divergence_total = Counter("overworld_divergence", "Replays that disagreed with 
 loop_gaps_total = Counter("overworld_loop_gaps", "Times that this process stood still for half a lease or longer")
 snapshot_age_seconds = Gauge("overworld_snapshot_age_seconds", "Age of the oldest shard's newest snapshot")
 snapshot_failed_total = Counter("overworld_snapshot_failed", "Snapshots that could not be saved, by error", ["error"])
+
+# ---------------------------------------------------------------- gateway
+
+gateway_sockets = Gauge("overworld_gateway_sockets", "Game sockets open")
+gateway_sessions = Gauge("overworld_gateway_sessions", "Sessions, by state", ["state"])
+gateway_behind = Gauge("overworld_gateway_behind", "Sessions that get no updates until they have read what they have")
+gateway_frames_total = Counter("overworld_gateway_frames", "World frames sent")
+gateway_frame_bytes_total = Counter("overworld_gateway_frame_bytes", "Bytes of the world frames sent")
+gateway_fanout_seconds = Histogram(
+    "overworld_gateway_fanout_seconds", "One tick of one shard sent to everyone here who sees it", buckets=_FAST_S
+)
+gateway_closes_total = Counter("overworld_gateway_closes", "Game sockets closed, by close code", ["code"])
+gateway_refusals_total = Counter(
+    "overworld_gateway_refusals", "Sockets refused at the handshake, by reason", ["reason"]
+)
+gateway_messages_total = Counter("overworld_gateway_messages", "Client messages taken", ["kind"])
+gateway_inputs_total = Counter("overworld_gateway_inputs", "Inputs passed on to workers, and passed on again", ["what"])
+gateway_dropped_total = Counter("overworld_gateway_dropped", "What was not passed on, by reason", ["reason"])
+gateway_input_batch = Histogram(
+    "overworld_gateway_input_batch",
+    "Inputs in one message to a worker",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 1024),
+)
+gateway_takeovers_total = Counter("overworld_gateway_takeovers", "Shards found again after their worker was lost")
+gateway_directory_failures_total = Counter(
+    "overworld_gateway_directory_failures", "Look-ups of shard owners that failed"
+)
+gateway_loop_late_seconds = Histogram(
+    "overworld_gateway_loop_late_seconds", "How late the event loop ran a timer", buckets=_FAST_S
+)
