@@ -125,8 +125,8 @@ class Cluster:
     async def start_stores(self) -> None:
         """Redis with its data kept over restarts, and blob storage."""
         if self.shape.blob == "azurite":
-            self.azurite = await asyncio.to_thread(Azurite, self.folder / "azurite.log")
-            guard(self.azurite.process.process.pid)
+            self.azurite = Azurite(self.folder / "azurite.log")
+            await self.azurite.start()
         await self.start_redis()
 
     async def start_redis(self) -> None:
@@ -195,7 +195,6 @@ class Cluster:
         self.redis.kill()
         if self.azurite is not None:
             self.azurite.stop()
-            release(self.azurite.process.process.pid)
 
     # ------------------------------------------------------------ environment
 

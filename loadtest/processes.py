@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import os
 import signal
@@ -148,6 +149,12 @@ class _Reaper:
             self._input.write(f"{sign}{group}\n".encode())
             self._input.flush()
 
+    def close(self) -> None:
+        """Let it go: it kills what is still listed. Runs by itself when this process ends."""
+        if self._input is not None:
+            self._input.close()
+            self._input = None
+
     def _start(self) -> None:
         child = subprocess.Popen(
             [sys.executable, "-m", "loadtest.reaper"],
@@ -161,6 +168,7 @@ class _Reaper:
 
 
 _REAPER = _Reaper()
+atexit.register(_REAPER.close)
 
 
 def guard(group: int) -> None:

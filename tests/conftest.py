@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -39,10 +39,9 @@ def logs(pytestconfig: pytest.Config) -> Path:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalRedis]:
     """One Redis server for the whole run; tests ask for `redis_server`, which empties it first."""
-    server = LocalRedis()
-    await server.start(tmp_path_factory.mktemp("redis"), next_free_port())
-    yield server
-    await server.stop()
+    factory = RedisFactory(tmp_path_factory.mktemp("shared"))
+    yield await factory.start()
+    factory.kill_all()
 
 
 @pytest_asyncio.fixture
@@ -57,15 +56,20 @@ async def redis_factory(tmp_path: Path) -> AsyncIterator[RedisFactory]:
     """Makes servers of the test's own: to kill, pause, restart, or with replicas."""
     factory = RedisFactory(tmp_path)
     yield factory
-    await factory.stop_all()
+    factory.kill_all()
 
 
-@pytest.fixture(scope="session")
-def azurite(logs: Path) -> Iterator[Azurite]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def azurite(logs: Path) -> AsyncIterator[Azurite]:
     """One Azurite for the whole run. Tests keep apart by using containers of their own."""
-    emulator = Azurite(logs / "azurite.log")
-    yield emulator
-    emulator.stop()
+    log = logs / "azurite.log"
+    log.unlink(missing_ok=True)
+    emulator = Azurite(log)
+    try:
+        await emulator.start()
+        yield emulator
+    finally:
+        emulator.stop()
 
 
 @pytest.fixture(scope="session")

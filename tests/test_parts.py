@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from azure.storage.blob.aio import ContainerClient
 from tests.parts.azurite import Azurite
 from tests.parts.chromium import launch_flags
 from tests.parts.ports import free_port
-from tests.parts.process import PartProcess
 
 
 @pytest.mark.asyncio
@@ -39,16 +37,3 @@ def test_chromium_is_one_that_runs(chromium: Path, tmp_path: Path) -> None:
 def test_ports_are_handed_out_once() -> None:
     ports = [free_port() for _ in range(50)]
     assert len(set(ports)) == len(ports)
-
-
-def test_a_part_that_ends_early_fails_with_its_last_words(tmp_path: Path) -> None:
-    part = PartProcess([sys.executable, "-c", "raise SystemExit('no such world')"], tmp_path / "part.log")
-    with pytest.raises(AssertionError, match=r"ended with status 1.*no such world"):
-        part.wait_until(lambda: False, seconds_max=30)
-
-
-def test_a_part_that_is_never_ready_is_ended(tmp_path: Path) -> None:
-    part = PartProcess([sys.executable, "-c", "import time; time.sleep(600)"], tmp_path / "part.log")
-    with pytest.raises(AssertionError, match=r"not ready in 0\.1 s"):
-        part.wait_until(lambda: False, seconds_max=0.1)
-    assert part.process.returncode is not None

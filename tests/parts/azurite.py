@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
 from pathlib import Path
 
+from loadtest.processes import Process
 from tests.parts.ports import free_port
-from tests.parts.process import PartProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
 ACCOUNT = "devstoreaccount1"
 # Published by Microsoft for every emulator; it opens nothing else.
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+READY_S = 60.0
 
 
 class Azurite:
-    """A running emulator; everything it holds is in its memory."""
+    """One emulator; everything it holds is in its memory."""
 
     def __init__(self, log: Path, port: int = 0) -> None:
         self.port = port or free_port()
-        self.log = log
-        self.process = self._start()
+        assert PROGRAM.exists(), f"Azurite is not installed ({PROGRAM.relative_to(ROOT)} is missing); run `make setup`"
+        argv = [
+            *(str(_node()), str(PROGRAM), "--blobHost", "127.0.0.1", "--blobPort", str(self.port)),
+            *("--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"),
+        ]
+        self._process = Process("azurite", argv, log, os.environ)
 
     @property
     def account_url(self) -> str:
@@ -35,18 +41,14 @@ class Azurite:
             f"BlobEndpoint={self.account_url};"
         )
 
-    def stop(self) -> None:
-        self.process.end()
+    async def start(self) -> None:
+        """Start (again, empty, on the same port); returns once it answers. Raises StartFailed."""
+        self._process.start()
+        await self._process.wait_until(self._answers, READY_S)
 
-    def _start(self) -> PartProcess:
-        assert PROGRAM.exists(), f"Azurite is not installed ({PROGRAM.relative_to(ROOT)} is missing); run `make setup`"
-        command: list[str | Path] = [
-            *(_node(), PROGRAM, "--blobHost", "127.0.0.1", "--blobPort", str(self.port)),
-            *("--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"),
-        ]
-        process = PartProcess(command, self.log)
-        process.wait_until(self._answers, seconds_max=60)
-        return process
+    def stop(self) -> None:
+        """At once; nothing of it is kept anyway."""
+        self._process.kill()
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from loadtest.processes import guard, release
 from overworld.store.local_redis import HOST, LocalRedis
 from tests.parts.ports import free_port
 
@@ -31,11 +32,12 @@ async def flush(port: int) -> None:
 
 
 class RedisFactory:
-    """Starts servers below one folder and ends them all."""
+    """Starts servers below one folder and ends them all; so does the reaper, should this process be killed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.servers: list[LocalRedis] = []
+        self._guarded: list[int] = []
 
     async def start(self, *, appendonly: bool = False, options: Sequence[str] = ()) -> LocalRedis:
         """A new primary with an empty folder."""
@@ -54,18 +56,28 @@ class RedisFactory:
     async def restart(self, server: LocalRedis, *, appendonly: bool = False) -> None:
         """Start a server that was stopped or killed again: same port, same files."""
         await server.start(server.folder, server.port, appendonly=appendonly)
+        self._guard(server)
 
-    async def stop_all(self) -> None:
+    def kill_all(self) -> None:
+        """End whatever runs."""
         for server in self.servers:
             server.kill()
+        for pid in self._guarded:
+            release(pid)
         self.servers.clear()
+        self._guarded.clear()
 
     async def _start(self, appendonly: bool, replica_of: int | None, options: Sequence[str]) -> LocalRedis:
         server = LocalRedis()
         self.servers.append(server)
         folder = self.folder / f"redis-{len(self.servers)}"
         await server.start(folder, free_port(), appendonly=appendonly, replica_of=replica_of, options=options)
+        self._guard(server)
         return server
+
+    def _guard(self, server: LocalRedis) -> None:
+        self._guarded.append(server.pid)
+        guard(server.pid)
 
 
 async def _replicas(primary: LocalRedis) -> int:
