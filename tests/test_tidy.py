@@ -191,16 +191,16 @@ def imported_by(path: Path) -> Iterator[str]:
 
 
 def test_tests_stand_where_the_package_stands() -> None:
-    """tests/store/test_x.py tests overworld.store, best its module x."""
+    """tests/store/test_x.py tests overworld.store, best its module x, itself or through what stands beside it."""
     wrong = []
     for path in python_files("tests/"):
         folder = path.relative_to(ROOT / "tests").parent
-        package = ".".join(("overworld", *folder.parts))
+        package, beside = (".".join((top, *folder.parts)) for top in ("overworld", "tests"))
         mirrors = folder.parts and (ROOT / "server" / "overworld" / folder).is_dir()
         if (
             mirrors
             and path.name.startswith("test_")
-            and not any(name == package or name.startswith(f"{package}.") for name in imported_by(path))
+            and not any(name == package or name.startswith((f"{package}.", f"{beside}.")) for name in imported_by(path))
         ):
             wrong.append(f"{name_of(path)} imports nothing of {package}")
     assert wrong == []
