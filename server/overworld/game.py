@@ -185,6 +185,9 @@ def contract_of(title: Title, world: str, seed: int = 0, grid: Grid | None = Non
     kind = type(title)
     try:
         columns = compile_player(kind.player)
+        names = [entity.__name__ for entity in kind.entities]
+        if len({*names, "Player"}) != len(names) + 1:
+            raise ValueError(f"entities {names} must differ in name from each other and from Player")
         position_units = (grid or kind.world).units_per_one
         for entity in kind.entities:
             motion = compile_entity(entity).motion
