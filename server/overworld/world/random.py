@@ -1,7 +1,7 @@
 """Chance as a pure function: a counter-based integer stream keyed by (seed, shard, tick, stream name).
 
-The mixer is SplitMix64's finaliser (Steele, Lea, Flood, OOPSLA 2014) over key + counter: no state to carry, the same numbers on
-every machine, and any tick's chance can be drawn again without drawing those before it.
+The mixer is SplitMix64's finaliser (Steele, Lea, Flood, OOPSLA 2014) over key + counter: no state to carry, the same
+numbers on every machine, and any tick's chance can be drawn again without drawing those before it.
 """
 
 from __future__ import annotations
