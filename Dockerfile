@@ -13,6 +13,8 @@ RUN awk '/^# section / { on = ($3 == "runtime") } on' constraints.txt > runtime.
     && /opt/overworld/bin/pip install --require-hashes --only-binary :all: -r runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY server server
+# The page the gateway serves uses the browser client as it is.
+COPY clients/js/src clients/js/src
 RUN /opt/overworld/bin/pip install --no-deps --no-build-isolation . \
     && /opt/overworld/bin/pip uninstall --yes setuptools pip
 
