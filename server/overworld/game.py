@@ -104,7 +104,7 @@ class InputColumns:
 
     `player`: rows of `shard.players`; `row`: rows of the players' avatars in the table of the kind that most titles
     have only one of (the avatar's own table); `seen_tick`: the tick the player was looking at; and one attribute a
-    declared field. A player may have several inputs in one tick: an assignment by row lets the last one win.
+    declared field. A player may have several inputs in one tick, one after another: `last()` keeps each one's last.
     """
 
     player: Ints
@@ -119,6 +119,19 @@ class InputColumns:
 
     def __len__(self) -> int:
         return len(self.player)
+
+    def last(self) -> InputColumns:
+        """The same with each player's last input only, for titles that hold it: then no row comes twice, and
+        assignments by row are well defined (numpy does not say which of two values for one element wins).
+        """
+        differs = self.player[1:] != self.player[:-1]
+        if bool(differs.all()):
+            return self
+        return self._only(np.append(differs, True))
+
+    def _only(self, kept: npt.NDArray[np.bool_]) -> InputColumns:
+        fields = {k: v[kept] for k, v in vars(self).items() if k not in ("player", "row", "seen_tick")}
+        return InputColumns(self.player[kept], self.row[kept], self.seen_tick[kept], fields)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"this input has no field {name!r}")
@@ -140,8 +153,7 @@ class Inputs:
         here = everyone.row >= 0
         if bool(here.all()):
             return everyone
-        fields = {k: v[here] for k, v in vars(everyone).items() if k not in ("player", "row", "seen_tick")}
-        return InputColumns(everyone.player[here], everyone.row[here], everyone.seen_tick[here], fields)
+        return everyone._only(here)
 
 
 class Title:

@@ -1,4 +1,4 @@
-"""The titles we ship reckon in whole numbers, read off their source. (What replays differently is tools.determinism's.)"""
+"""The titles we ship reckon in whole numbers, read off their source."""
 
 from __future__ import annotations
 

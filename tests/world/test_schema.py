@@ -53,7 +53,7 @@ def test_names_that_tables_need_for_themselves_are_refused(name: str) -> None:
         compile_player(declare(Player, **{name: UInt8()}))
 
 
-@pytest.mark.parametrize("name", ["player", "row", "seen_tick"])
+@pytest.mark.parametrize("name", ["last", "player", "row", "seen_tick"])
 def test_names_that_inputs_need_for_themselves_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="reserved field names"):
         compile_input(declare(Input, **{name: UInt8()}))

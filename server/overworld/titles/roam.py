@@ -79,10 +79,9 @@ class Roam(Title):
     def step(self, shard: Shard, inputs: Inputs) -> None:
         """Turn, go on, bounce."""
         avatars, wanderers = shard[Avatar], shard[Wanderer]
-        heading = inputs[Heading]
+        heading = inputs[Heading].last()
         if len(heading):
-            last = np.flatnonzero(np.append(heading.row[1:] != heading.row[:-1], True))
-            _head(shard, avatars, heading.row[last], heading.angle[last], heading.on[last])
+            _head(shard, avatars, heading.row, heading.angle, heading.on)
         rows = np.flatnonzero(wanderers.turn_tick <= shard.tick)
         if len(rows):
             hz = shard.grid.tick_hz

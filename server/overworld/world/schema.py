@@ -17,7 +17,7 @@ FIELDS_MAX = 24
 _TABLE_NAMES = "admit columns ids kind load next_id private public remove rows rows_of shadow spawn"
 _RESERVED = frozenset((*MOTION_COLUMNS, *_TABLE_NAMES.split()))
 """What columns may not be called: attributes of tables."""
-_RESERVED_INPUT = frozenset({"player", "row", "seen_tick"})
+_RESERVED_INPUT = frozenset({"last", "player", "row", "seen_tick"})
 
 
 class Entity:

@@ -20,10 +20,9 @@ def take_commands(fighters: Table, act: InputColumns) -> None:
     """Hold each player's last command."""
     if not len(act):
         return
-    last = np.flatnonzero(np.append(act.row[1:] != act.row[:-1], True))
-    rows = act.row[last]
-    fighters.right[rows], fighters.down[rows] = act.right[last], act.down[last]
-    fighters.aim[rows], fighters.fire[rows] = act.aim[last], act.fire[last]
+    last = act.last()
+    fighters.right[last.row], fighters.down[last.row] = last.right, last.down
+    fighters.aim[last.row], fighters.fire[last.row] = last.aim, last.fire
 
 
 def place(shard: Shard, islands: Islands, rows: Ints) -> None:

@@ -22,11 +22,10 @@ def take_commands(ships: Table, steer: InputColumns) -> None:
     if not len(steer):
         return
     ships.tapped[steer.row[steer.fire == 1]] = 1
-    last = np.flatnonzero(np.append(steer.row[1:] != steer.row[:-1], True))
-    rows = steer.row[last]
-    ships.turn[rows] = steer.turn[last]
-    ships.thrust[rows] = steer.thrust[last]
-    ships.fire[rows] = steer.fire[last]
+    last = steer.last()
+    ships.turn[last.row] = last.turn
+    ships.thrust[last.row] = last.thrust
+    ships.fire[last.row] = last.fire
 
 
 def come_back(shard: Shard, ships: Table, rules: Rules) -> None:
