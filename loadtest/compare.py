@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from loadtest.history import BotHistory, Event
-from loadtest.truth import Truth, differences, same_picture
+from loadtest.truth import Truth, differences
 from overworld.client.mirror import Mirror
 from overworld.errors import WireError
 
@@ -126,7 +126,7 @@ def _compare_picture(
     result.fields += sum(map(len, wanted)) - len(wanted)
     if wanted:
         result.bots.add(bot)
-    if not same_picture(seen, wanted, truth.tolerances):
+    if not truth.same(seen, wanted):
         result.mismatches += 1
         names = {i: kind.columns for i, kind in enumerate(contract.kinds)}
         for text in differences(seen, wanted, names):

@@ -16,7 +16,7 @@ from typing import Any, Self
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from loadtest.truth import Truth, rows_of_core, tolerances
+from loadtest.truth import Truth, rows_of_core
 from overworld.errors import RecordCorrupt
 from overworld.game import Title
 from overworld.shard import record as records
@@ -81,9 +81,10 @@ class JournalCollector:
     async def finish(self) -> None:
         """One last read of everything, with the heads. Raises RedisError."""
         for shard in self._seen:
-            await self._read(shard)
             head: Any = await self._redis.hmget(keys.own(self._world, shard), ["tick", "chain"])
             self._heads[shard] = (int(head[0] or 0), head[1] or b"")
+            # The journal after the head: it holds at least what leads there.
+            await self._read(shard)
 
     def lineage(self, shard: int) -> Lineage:
         """What leads to the head that `finish` found."""
@@ -139,13 +140,15 @@ class Replayed:
     digests: dict[int, bytes]
     digests_compared: int = 0
     faults: list[str] = field(default_factory=list)
+    players: dict[str, int] = field(default_factory=dict)
+    """Sums of the title's own player columns at the end."""
 
 
 def replay(contract: WorldContract, title: Title, lineage: Lineage, keep_rows: bool = True) -> Replayed:
     """Run a shard again from its first tick. `keep_rows`: keep the whole state of every tick as truth."""
     core = ShardCore(contract, title, lineage.shard)
     core.setup()
-    result = Replayed(Truth(lineage.shard, tolerances=tolerances(contract)), {})
+    result = Replayed(Truth(lineage.shard, contract), {})
     for record in lineage.records:
         core.step(record.inputs)
         if core.tick != record.tick:
@@ -159,6 +162,8 @@ def replay(contract: WorldContract, title: Title, lineage: Lineage, keep_rows: b
                 break
         if keep_rows:
             result.truth.add(record.tick, rows_of_core(core), record.epoch)
+    for column in contract.player_columns:
+        result.players[column.name] = int(getattr(core.shard.players, column.name).sum())
     return result
 
 

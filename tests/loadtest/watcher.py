@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from loadtest.history import BotHistory, Entry, Event
-from loadtest.truth import Truth, rows_of_core, tolerances
+from loadtest.truth import Truth, rows_of_core
 from overworld.game import contract_of
 from overworld.shard import record as records
 from overworld.shard.core import ShardCore
@@ -28,6 +28,8 @@ class Watched:
     truth: Truth
     journal: list[tuple[bytes, bytes]] = field(default_factory=list)
     """(record bytes, chain after it), by tick."""
+    cells: list[int] = field(default_factory=list)
+    """What the bot looks at."""
 
 
 def welcome(core: ShardCore) -> pb.Welcome:
@@ -64,13 +66,13 @@ def watch(ticks: int, seed: int) -> Watched:
     core = ShardCore(contract_of(title, "test", seed=seed), title, 0)
     core.setup()
     core.encode()
-    watched = Watched(core, BotHistory(0, []), Truth(0, tolerances=tolerances(core.contract)))
+    watched = Watched(core, BotHistory(0, []), Truth(0, core.contract))
     note(watched, Event.CONNECT, b"")
     note(watched, Event.FRAME, pb.Frame(welcomes=[welcome(core)]).SerializeToString())
     grid = core.contract.grid
     x0, y0, x1, y1 = grid.bounds(0)
     centre = int(grid.cells_of(np.array([(x0 + x1) // 2]), np.array([(y0 + y1) // 2]))[0])
-    cells = [c for c in grid.view_of(centre) if grid.shard_of_cell(c) == 0]
+    watched.cells = cells = [c for c in grid.view_of(centre) if grid.shard_of_cell(c) == 0]
     chain = GENESIS
     for tick in range(1, ticks + 1):
         inputs = _inputs(watched, tick)

@@ -1,0 +1,208 @@
+"""A recorded run: a cluster, crowds of bots on all its gateways, observers of audit and journal; then the offline check.
+
+    async with Trial(folder, Shape(), bots=200) as trial:
+        await trial.play(30)
+        trial.cluster.workers[0].process.kill()
+        ...
+    findings = trial.findings()
+
+The check is the same for every run: what any bot saw at any tick equals the workers' own word where that was sampled,
+and equals the replay of the surviving journal at every single tick; acknowledged inputs were applied exactly once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from loadtest import history
+from loadtest.audit import AuditCollector
+from loadtest.cluster import Cluster, Shape
+from loadtest.compare import Comparison, Intervals, compare, endings, intervals
+from loadtest.crowd import Crowd, Order, split
+from loadtest.figures import percentiles
+from loadtest.inputs import InputAudit, audit_inputs
+from loadtest.journal import JournalCollector, Lineage, Replayed, applied_inputs, replay
+from loadtest.tickets import Tickets
+from loadtest.worlds import world_of
+
+JOIN_S = 120.0
+SETTLE_S = 2.0
+
+
+@dataclass
+class Findings:
+    """What the offline check of a run came to."""
+
+    bots: int
+    ticks: int = 0
+    shards: int = 0
+    audited: Comparison = field(default_factory=Comparison)
+    """Against the workers' own word."""
+    replayed: Comparison = field(default_factory=Comparison)
+    """Against the replay of the surviving journal."""
+    inputs: InputAudit = field(default_factory=InputAudit)
+    journal_faults: list[str] = field(default_factory=list)
+    replay_faults: list[str] = field(default_factory=list)
+    doubles: list[str] = field(default_factory=list)
+    """Inputs applied more than once."""
+    digests_compared: int = 0
+    side_branches: int = 0
+    endings: Counter[str] = field(default_factory=Counter)
+    lost_sockets: int = 0
+    intervals: Intervals = field(default_factory=lambda: Intervals([], 0.0, 0.0))
+    players: dict[str, int] = field(default_factory=dict)
+    """Sums of the title's own columns over all players, at the end."""
+
+
+class Trial:
+    """See the module. `say` gets a line now and then."""
+
+    def __init__(
+        self,
+        folder: Path,
+        shape: Shape,
+        bots: int,
+        *,
+        crowds: int = 2,
+        brain: str = "auto",
+        say: Callable[[str], object],
+    ) -> None:
+        self.folder = folder
+        self.shape = shape
+        self.bots = bots
+        self.cluster = Cluster(folder, shape)
+        self.contract, self.title = world_of(shape)
+        self.say = say
+        self.crowds: list[Crowd] = []
+        self._parts = split(bots, crowds)
+        self._brain = brain
+        self._audit = AuditCollector([], self.contract)
+        self._journal = JournalCollector(self.cluster.redis_url, shape.world, self.contract.grid.shard_count)
+
+    # ------------------------------------------------------------ the run
+
+    async def __aenter__(self) -> Self:
+        self.say(
+            f"starting {self.shape.workers} workers, {self.shape.gateways} gateways, Redis, {self.shape.blob} blobs"
+        )
+        await self.cluster.__aenter__()
+        try:
+            self._audit = AuditCollector(self.cluster.workers, self.contract)
+            await self._journal.__aenter__()
+            await self._audit.__aenter__()
+            await self.join()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for crowd in self.crowds:
+            crowd.kill()
+        for part in (self._audit, self._journal):
+            await part.__aexit__()
+        await self.cluster.__aexit__()
+
+    async def join(self) -> None:
+        """All bots come to play."""
+        urls = tuple(gateway.play_url for gateway in self.cluster.gateways)
+        tickets = Tickets(self.cluster.key, self.shape.world, self.contract.title)
+        for number, (first, count) in enumerate(self._parts):
+            order = Order(
+                urls, self.contract.title, tickets, count, first, seed=self.shape.seed, brain=self._brain,
+                history=str(self.folder / f"crowd-{number}.history"),
+            )  # fmt: skip
+            self.crowds.append(await Crowd(order, self.folder / f"crowd-{number}.log").start())
+        await asyncio.gather(*(crowd.all_playing(JOIN_S) for crowd in self.crowds))
+        self.say(f"{self.bots} bots play")
+
+    async def play(self, seconds: float) -> None:
+        """Let time pass; says how it goes."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(min(5.0, left))
+            frames = sum(crowd.report["statistics"]["frames"] for crowd in self.crowds)
+            self.say(f"{self.playing} of {self.bots} bots play, {frames} frames, {self._audit.samples} audit samples")
+
+    @property
+    def playing(self) -> int:
+        """Bots that play now, as the crowds last told."""
+        return sum(crowd.playing for crowd in self.crowds)
+
+    async def leave(self) -> None:
+        """All bots leave, and the journal is read to its end."""
+        await asyncio.gather(*(crowd.leave() for crowd in self.crowds))
+        await asyncio.sleep(SETTLE_S)
+        await self._journal.finish()
+
+    def follow_redis(self, url: str) -> None:
+        """Observe another Redis from now on (after a failover)."""
+        self._journal.follow(url)
+
+    # ------------------------------------------------------------ the check
+
+    def findings(self) -> Findings:
+        """Check everything. Takes about as long as the run did."""
+        found = Findings(self.bots, shards=self.contract.grid.shard_count)
+        lineages = [self._journal.lineage(shard) for shard in range(found.shards)]
+        replays = [self._replay(lineage, found) for lineage in lineages]
+        truths = {replayed.truth.shard: replayed.truth for replayed in replays}
+        applied, found.doubles = applied_inputs(lineages)
+        histories = history.by_bot([Path(crowd.order.history) for crowd in self.crowds])
+        self.say(f"checking {sum(len(h.entries) for h in histories)} events of {len(histories)} bots")
+        found.replayed = compare(histories, truths)
+        found.audited = compare(histories, self._audit.truths)
+        found.inputs = audit_inputs(histories, applied)
+        found.intervals = intervals(histories)
+        found.endings = endings(histories)
+        found.lost_sockets = sum(len(h.of(history.Event.LOST)) for h in histories)
+        return found
+
+    def _replay(self, lineage: Lineage, found: Findings) -> Replayed:
+        replayed = replay(self.contract, self.title, lineage)
+        found.journal_faults += lineage.faults
+        found.replay_faults += replayed.faults
+        found.side_branches += lineage.side_branches
+        found.digests_compared += replayed.digests_compared
+        found.ticks += len(lineage.records)
+        for name, total in replayed.players.items():
+            found.players[name] = found.players.get(name, 0) + total
+        self.say(f"replayed shard {lineage.shard}: {len(lineage.records)} ticks")
+        return replayed
+
+
+def figures_of(found: Findings) -> dict[str, Any]:
+    """The figures of a run, for a proof's summary."""
+
+    def pictures(part: Comparison) -> dict[str, Any]:
+        return {
+            "comparisons": part.comparisons,
+            "bots": len(part.bots),
+            "cells": part.cells,
+            "entities": part.entities,
+            "fields": part.fields,
+            "mismatches": part.mismatches,
+        }
+
+    return {
+        "bots": found.bots,
+        "shards": found.shards,
+        "ticks_replayed": found.ticks,
+        "digests_compared": found.digests_compared,
+        "pictures_against_workers": pictures(found.audited),
+        "pictures_against_replay": pictures(found.replayed),
+        "frames": found.replayed.frames,
+        "bytes_per_bot_s": found.intervals.bytes_per_bot_second,
+        "frames_per_bot_s": found.intervals.frames_per_bot_second,
+        "frame_gap_ms": percentiles(found.intervals.gaps_ms, 50, 99),
+        "inputs_sent": found.inputs.sent,
+        "inputs_acked": found.inputs.acked,
+        "inputs_sent_again": found.inputs.sent_again,
+        "lost_sockets": found.lost_sockets,
+        "players": found.players,
+    }
