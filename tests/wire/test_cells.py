@@ -31,7 +31,7 @@ def parts_of(blocks: Blocks) -> list[Part]:
             if found:
                 column = np.array(found, np.int64).T
                 values = varint.zigzag(column[1]) if part in (COLUMNS, CHANGED) else column[1]
-                parts.append(Part(part, kind, column[0], values))
+                parts.append(Part.of_rows(part, kind, column[0], values))
     return parts
 
 
@@ -73,6 +73,4 @@ def test_gap_coding_starts_anew_in_every_cell(places: list[tuple[int, int]]) -> 
 def test_values_go_column_by_column_within_each_cell() -> None:
     cell = np.array([4, 4, 9], np.int64)
     values = np.array([[1, 2, 3], [10, 20, 30]], np.int64)
-    owner, flat = cells.by_column(cell, values)
-    assert flat.tolist() == [1, 2, 10, 20, 3, 30]
-    assert owner.tolist() == [4, 4, 4, 4, 9, 9]
+    assert cells.by_column(cell, values).tolist() == [1, 2, 10, 20, 3, 30]

@@ -134,7 +134,8 @@ class Replication:
             gone_rank = np.concatenate([r for _, r in left])
             order = np.lexsort((gone_rank, gone_cell))
             gone_cell, gone_rank = gone_cell[order], gone_rank[order]
-            parts.append(Part(REMOVED, kind, self._world(gone_cell), wire.gaps(gone_cell, gone_rank)))
+            coded = wire.gaps(gone_cell, gone_rank)
+            parts.append(Part.of_rows(REMOVED, kind, self._world(gone_cell), coded))
         shadow.cell = cell
         cells = self._grid.shard_cells_x * self._grid.shard_cells_y
         # 16-bit keys: numpy's stable sort is a radix sort then, and rows are in id order already.
@@ -148,13 +149,12 @@ class Replication:
 
     def _add_rows(self, kind: int, table: Table, rows: Ints, cells: Ints, source: Ints, parts: list[Part]) -> None:
         """Parts for whole rows, sorted by (cell, id); `cells` int64[n] are their world cells."""
-        parts.append(Part(ADDED, kind, cells, wire.differences(cells, table.ids[rows])))
+        parts.append(Part.of_rows(ADDED, kind, cells, wire.differences(cells, table.ids[rows])))
         values = source[:, rows]
         if self._layouts[kind].moves:
             values[0] -= cells % self._grid.cells_x * self._grid.cell_size
             values[1] -= cells // self._grid.cells_x * self._grid.cell_size
-        by_cell, columns = wire.by_column(cells, varint.zigzag(values))
-        parts.append(Part(COLUMNS, kind, by_cell, columns))
+        parts.append(Part.of_rows(COLUMNS, kind, cells, wire.by_column(cells, varint.zigzag(values)), len(values)))
 
     def _change_rows(
         self, kind: int, table: Table, layout: _Layout, record: Ints, rows: Ints, parts: list[Part]
@@ -179,7 +179,8 @@ class Replication:
         full[:, 2:] = record.T
         shown = np.ones(full.shape, np.bool_)
         shown[:, 2:] = present[layout.group_of].T
-        parts.append(Part(CHANGED, kind, np.repeat(self._world(at), shown.sum(axis=1)), varint.zigzag(full[shown])))
+        coded = varint.zigzag(full[shown])
+        parts.append(Part.of_rows(CHANGED, kind, self._world(at), coded, np.count_nonzero(shown, axis=1)))
 
     # ------------------------------------------------------------ cells of the shard
 

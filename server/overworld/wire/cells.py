@@ -57,13 +57,29 @@ NOTHING = CellUpdates(np.zeros(0, np.uint32), np.zeros(1, np.int64), b"")
 
 @dataclass(frozen=True)
 class Part:
-    """Values of one part of one kind: `values` int64[n] as they go on the wire (gap-coded, zigzagged, at least 0),
-    and `cells` int64[n], the world cell of each, ascending."""
+    """Values of one part of one kind, cell by cell.
+
+    `cells` int64[m] ascending world cells, each once; `counts` int64[m] how many values each has (at least 1);
+    `values` int64[sum of counts] as they go on the wire: gap-coded, zigzagged, at least 0.
+    """
 
     part: int
     kind: int
     cells: Ints
+    counts: Ints
     values: Ints
+
+    @classmethod
+    def of_rows(cls, part: int, kind: int, cells: Ints, values: Ints, per_row: Ints | int = 1) -> Part:
+        """From rows sorted by cell: `cells` int64[n] is each row's, `per_row` how many of `values` it has (at least
+        1).
+        """
+        starts = run_starts(cells)
+        if isinstance(per_row, int):
+            counts = np.diff(np.append(starts, len(cells))) * per_row
+        else:
+            counts = np.add.reduceat(per_row, starts)
+        return cls(part, kind, cells[starts], counts, values)
 
 
 def write(parts: list[Part], *, keyframe: bool = False) -> CellUpdates:
@@ -72,59 +88,53 @@ def write(parts: list[Part], *, keyframe: bool = False) -> CellUpdates:
     if not parts:
         return NOTHING
     kinds = max(p.kind for p in parts) + 1
-    # A block's key orders by cell, then kind; an element's key orders by block, then part.
-    keys = np.concatenate([(p.cells * kinds + p.kind) * PARTS + p.part for p in parts])
     values = np.concatenate([p.values for p in parts])
-    if len(parts) > 1:
-        order = np.argsort(keys, kind="stable")
-        keys, values = keys[order], values[order]
-    return _assemble(keys, values, varint.sizes(values), kinds, _KEYFRAME_TAG if keyframe else _UPDATE_TAG)
+    counts = np.concatenate([p.counts for p in parts])
+    # A run is one part of one kind in one cell. Its key orders by cell, then kind (together a block), then part.
+    keys = np.concatenate([(p.cells * kinds + p.kind) * PARTS + p.part for p in parts])
+    order = np.argsort(keys, kind="stable")
+    return _assemble(values, counts, keys, order, kinds, _KEYFRAME_TAG if keyframe else _UPDATE_TAG)
 
 
-def _starts(keys: Ints) -> Ints:
-    """Index of the first element of each run of equal keys."""
-    return np.flatnonzero(np.concatenate((np.ones(1, np.bool_), keys[1:] != keys[:-1])))
+def run_starts(keys: Ints) -> Ints:
+    """Index of the first element of each run of equal keys, int64[runs]."""
+    return np.flatnonzero(np.concatenate((np.ones(min(len(keys), 1), np.bool_), keys[1:] != keys[:-1])))
 
 
-def _assemble(keys: Ints, values: Ints, sizes: Ints, kinds: int, tag: int) -> CellUpdates:
-    runs = _starts(keys)
-    run_keys = keys[runs]
-    run_bytes = np.add.reduceat(sizes, runs)
-    run_part = run_keys % PARTS
-    run_block_key = run_keys // PARTS
-    first_run = _starts(run_block_key)
-    block_key = run_block_key[first_run]
-    block_cell, block_kind = block_key // kinds, block_key % kinds
-    blocks = len(block_key)
-
-    part_tag = np.array(_PART_TAGS, np.int64)[run_part]
-    run_total = 1 + varint.sizes(run_bytes) + run_bytes
+def _assemble(values: Ints, counts: Ints, keys: Ints, order: Ints, kinds: int, tag: int) -> CellUpdates:
+    """Lay the runs out in `order` with their heads, as one stream of numbers, and write that as varints."""
+    sources = np.cumsum(counts) - counts
+    run_bytes = np.add.reduceat(varint.sizes(values), sources)[order]
+    block_of_run = keys[order] // PARTS
+    first_run = run_starts(block_of_run)
+    block_cell, block_kind = np.divmod(block_of_run[first_run], kinds)
     has_kind = block_kind > 0
-    head_bytes = 1 + varint.sizes(block_cell) + has_kind * 2
-    block_bytes = head_bytes + np.add.reduceat(run_total, first_run)
+    run_total = 1 + varint.sizes(run_bytes) + run_bytes
+    block_bytes = 1 + varint.sizes(block_cell) + has_kind * 2 + np.add.reduceat(run_total, first_run)
 
-    # The stream: per block up to six head elements, per run two, then the run's values.
+    # The stream: per block four head elements, or six with a kind; per run two; then the run's values.
     head_elements = 4 + has_kind * 2
-    runs_of_block = np.diff(np.append(first_run, len(runs)))
-    run_block = np.repeat(np.arange(blocks), runs_of_block)
-    elements_of_run = np.diff(np.append(runs, len(keys)))
-    elements_before = runs + 2 * np.arange(len(runs)) + np.cumsum(head_elements)[run_block]
-    stream = np.zeros(len(keys) + 2 * len(runs) + int(head_elements.sum()), np.int64)
-    stream[elements_before] = part_tag
-    stream[elements_before + 1] = run_bytes
-    stream[np.arange(len(keys)) + np.repeat(elements_before + 2 - runs, elements_of_run)] = values
-    head_at = elements_before[first_run] - head_elements
+    run_counts = counts[order]
+    runs = np.arange(len(order))
+    heads_before = np.repeat(np.cumsum(head_elements), np.diff(np.append(first_run, len(order))))
+    run_at = np.cumsum(run_counts) - run_counts + 2 * runs + heads_before
+    stream = np.zeros(len(values) + 2 * len(runs) + int(head_elements.sum()), np.int64)
+    stream[run_at] = np.array(_PART_TAGS, np.int64)[keys[order] % PARTS]
+    stream[run_at + 1] = run_bytes
+    shift = np.zeros(len(order), np.int64)
+    shift[order] = run_at + 2
+    stream[np.arange(len(values)) + np.repeat(shift - sources, counts)] = values
+    head_at = run_at[first_run] - head_elements
     stream[head_at] = tag
     stream[head_at + 1] = block_bytes
     stream[head_at + 2] = _CELL_TAG
     stream[head_at + 3] = block_cell
-    with_kind = head_at[has_kind]
-    stream[with_kind + 4] = _KIND_TAG
-    stream[with_kind + 5] = block_kind[has_kind]
+    stream[head_at[has_kind] + 4] = _KIND_TAG
+    stream[head_at[has_kind] + 5] = block_kind[has_kind]
 
-    cell_first = _starts(block_cell)
+    cell_first = run_starts(block_cell)
     whole = 1 + varint.sizes(block_bytes) + block_bytes
-    offsets = np.append(np.cumsum(whole)[cell_first] - whole[cell_first], whole.sum())
+    offsets = np.append((np.cumsum(whole) - whole)[cell_first], whole.sum())
     data = varint.encode(stream).tobytes()
     assert len(data) == offsets[-1]
     return CellUpdates(block_cell[cell_first].astype(np.uint32), offsets, data)
@@ -152,20 +162,16 @@ def differences(cells: Ints, ids: Ints) -> Ints:
     return coded
 
 
-def by_column(cells: Ints, values: Ints) -> tuple[Ints, Ints]:
+def by_column(cells: Ints, values: Ints) -> Ints:
     """Turn rows sorted by cell into each cell's column-by-column order.
 
-    `cells` int64[n] ascending, `values` int64[columns, n]. Returns (cells, values) as int64[n * columns] in wire order.
+    `cells` int64[n] ascending, `values` int64[columns, n]. Returns int64[n * columns] in wire order.
     """
     columns, rows = values.shape
-    if not rows or not columns:
-        return _EMPTY, _EMPTY
-    starts = _starts(cells)
+    starts = run_starts(cells)
     counts = np.diff(np.append(starts, rows))
-    run = np.repeat(np.arange(len(starts)), counts)
-    local = np.arange(rows) - starts[run]
     # Element (column c, row r of the cell) stands at: cell's start * columns + c * rows of the cell + r.
-    at = starts[run] * columns + local + np.arange(columns)[:, None] * counts[run]
+    first = np.repeat(starts * columns - starts, counts) + np.arange(rows)
     out = np.zeros(rows * columns, np.int64)
-    out[at.ravel()] = values.ravel()
-    return np.repeat(cells[starts], counts * columns), out
+    out[first + np.arange(columns)[:, None] * np.repeat(counts, counts)] = values
+    return out
