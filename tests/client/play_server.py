@@ -1,4 +1,4 @@
-"""A little game server on real sockets: one session, played by the rules, that misbehaves on demand."""
+"""A little game server on real sockets, with one session for each token, that misbehaves on demand."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ from overworld.wire.v1 import client_pb2 as pb
 from tests.client.session_server import SessionServer
 
 TICK_S = 0.01
+Models = dict[str, SessionServer]
+"""Each player's session, by token."""
 
 
 class PlayServer:
     """`url` is its game socket. `hellos`, `byes` and `closed_by_client` (close codes) are what clients sent."""
 
-    def __init__(self, model: SessionServer) -> None:
-        self.model = model
+    def __init__(self, models: Models) -> None:
+        self.models = models
         self.url = ""
         self.hellos: list[pb.Hello] = []
         self.byes = 0
@@ -37,6 +39,12 @@ class PlayServer:
         self.refuse_tokens: set[str] = set()
         self.answering = True
         self._players: set[_Player] = set()
+
+    @property
+    def model(self) -> SessionServer:
+        """The only player's session."""
+        (model,) = self.models.values()
+        return model
 
     def close_all(self, code: int, reason: str = "") -> None:
         """Close every socket with a code."""
@@ -55,11 +63,9 @@ class PlayServer:
 
     def tick(self) -> None:
         """One tick for everybody who plays."""
-        playing = [p for p in self._players if p.greeted and self.answering]
-        if playing:
-            data = self.model.next_frame()
-            for player in playing:
-                player.transport.send(WSMsgType.BINARY, data)
+        for player in self._players:
+            if player.model is not None and self.answering:
+                player.transport.send(WSMsgType.BINARY, player.model.next_frame())
 
     def accept(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener:
         """picows' listener factory."""
@@ -83,7 +89,7 @@ class _Player(WSListener):  # type: ignore[misc, unused-ignore]
     def __init__(self, server: PlayServer) -> None:
         super().__init__()
         self._server = server
-        self.greeted = False
+        self.model: SessionServer | None = None
 
     def close(self, code: int, reason: str) -> None:
         self.transport.send_close(code, reason.encode())  # type: ignore[arg-type]
@@ -110,19 +116,20 @@ class _Player(WSListener):  # type: ignore[misc, unused-ignore]
             if message.hello.token in self._server.refuse_tokens:
                 self.close(4003, "not authorised")
                 return
-            self.greeted = True
+            self.model = self._server.models.setdefault(message.hello.token, SessionServer())
         if message.HasField("bye"):
             self._server.byes += 1
             self.close(1000, "bye")
             return
-        for answer in self._server.model.take(payload):
-            transport.send(WSMsgType.BINARY, answer)
+        if self.model is not None:
+            for answer in self.model.take(payload):
+                transport.send(WSMsgType.BINARY, answer)
 
 
 @asynccontextmanager
-async def serving(model: SessionServer | None = None) -> AsyncIterator[PlayServer]:
-    """A server that ticks, on a free port of the loopback."""
-    server = PlayServer(model or SessionServer())
+async def serving(models: Models | None = None) -> AsyncIterator[PlayServer]:
+    """A server that ticks, on a free port of the loopback. Servers that share `models` share their sessions."""
+    server = PlayServer({} if models is None else models)
     listening = await ws_create_server(server.accept, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
     server.url = f"ws://127.0.0.1:{port}/play"

@@ -15,8 +15,7 @@ from overworld.client.connection import Client, ClientOptions
 from overworld.client.protocol import SessionLimits
 from overworld.errors import ClientStopped
 from overworld.wire.v1 import client_pb2 as pb
-from tests.client.play_server import PlayServer, serving
-from tests.client.session_server import SessionServer
+from tests.client.play_server import Models, PlayServer, serving
 
 WAIT_S = 20.0
 QUICK = ClientOptions(
@@ -82,8 +81,8 @@ async def test_a_light_client_keeps_no_picture() -> None:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("end", ["1012", "1006", "1008", "reset"])
 async def test_a_lost_socket_is_taken_up_on_another_gateway_and_nothing_is_lost(end: str) -> None:
-    model = SessionServer()
-    async with serving(model) as one, serving(model) as two:
+    models: Models = {}
+    async with serving(models) as one, serving(models) as two:
         async with Client([one.url, two.url], "t", "demo", options=QUICK) as client:
             await steer_and_wait(client, 1)
             for server in (one, two, one):
@@ -97,8 +96,8 @@ async def test_a_lost_socket_is_taken_up_on_another_gateway_and_nothing_is_lost(
                 await steer_and_wait(client, 1)
             assert (client.statistics.resumes, client.statistics.broken) == (3, 0)
         assert [len(one.hellos), len(two.hellos)] == [2, 2]
-    assert model.applied == [(1, 0)] + [(0, 0), (-1, 0), (1, 0)] * 3
-    assert model.violations == []
+    assert models["t"].applied == [(1, 0)] + [(0, 0), (-1, 0), (1, 0)] * 3
+    assert models["t"].violations == []
 
 
 @pytest.mark.asyncio

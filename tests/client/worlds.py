@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as attribute
 
 from hypothesis import strategies as st
 
 from overworld.wire.v1 import client_pb2 as pb
+from overworld.world.contract import WorldContract
+from overworld.world.fields import Field
+from overworld.world.schema import MOTION_COLUMNS, InputKind, Kind
 from tests.reference_encoder import Entities, shard_of
 
 CELL_SIZE = 64
@@ -46,12 +50,40 @@ def welcome(cells: tuple[int, int] = (4, 3), shards: tuple[int, int] = (2, 1), *
     )  # fmt: skip
 
 
+def welcome_of(contract: WorldContract) -> pb.Welcome:
+    """The Welcome to a title's world."""
+
+    def column(name: str, field: Field) -> pb.Column:
+        return pb.Column(name=name, modulo=field.modulo, units_per_one=field.units_per_one)
+
+    def kind(k: Kind) -> pb.Kind:
+        motion = [column(n, Field(units_per_one=k.motion.units_per_one)) for n in MOTION_COLUMNS] if k.motion else []
+        near, owner = ([column(c.name, c.field) for c in group] for group in (k.near, k.owner))
+        return pb.Kind(name=k.name, moves=k.motion is not None, columns=motion + near, owner_columns=owner)
+
+    def input_kind(i: InputKind) -> pb.InputKind:
+        fields = [pb.InputField(name=c.name, min=c.field.minimum, max=c.field.maximum) for c in i.fields]
+        return pb.InputKind(name=i.name, fields=fields)
+
+    grid = contract.grid
+    return pb.Welcome(
+        protocol=1, world=contract.world, title=contract.title, title_version=contract.title_version,
+        contract=contract.fingerprint, session=1, resume=b"resume", commit_level=contract.commit_level,
+        grid=pb.Grid(
+            cells_x=grid.cells_x, cells_y=grid.cells_y, cell_size=grid.cell_size, shards_x=grid.shards[0],
+            shards_y=grid.shards[1], view=grid.view * grid.units_per_one,
+        ),
+        tick_interval_us=grid.tick_interval_us, kinds=[kind(k) for k in contract.kinds],
+        inputs=[input_kind(i) for i in contract.inputs],
+    )  # fmt: skip
+
+
 @dataclass
 class Truth:
     """The state of a whole world, shard by shard, and how it changes."""
 
     welcome: pb.Welcome
-    shards: list[dict[int, dict[int, list[int]]]] = field(default_factory=list)
+    shards: list[dict[int, dict[int, list[int]]]] = attribute(default_factory=list)
     next_id: int = 1
 
     def __post_init__(self) -> None:

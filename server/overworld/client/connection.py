@@ -17,7 +17,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import structlog
 from picows import WSError, WSHandshakeError, ws_connect
@@ -30,6 +30,26 @@ from overworld.client.statistics import Statistics
 from overworld.errors import ClientStopped, WireError
 
 log = structlog.get_logger(__name__)
+
+
+class Witness(Protocol):
+    """Told of all that one client lives through, for whoever checks it afterwards. Must be quick and must not fail."""
+
+    def connecting(self, url: str) -> None:
+        """A socket is being opened."""
+
+    def received(self, data: bytes) -> None:
+        """A message of the server's, before it is applied."""
+
+    def sent(self, data: bytes) -> None:
+        """A message to the server."""
+
+    def broke(self, error: WireError) -> None:
+        """The message received last broke a rule of the protocol."""
+
+    def gone(self, verdict: Verdict) -> None:
+        """The socket is gone, or did not open; this is what follows."""
+
 
 TokenSource = Callable[[], Awaitable[str]]
 """Gives a new token whenever one is needed. Raises OSError or TimeoutError where it cannot."""
@@ -64,6 +84,7 @@ class Client:
         options: ClientOptions | None = None,
         statistics: Statistics | None = None,
         chance: random.Random | None = None,
+        witness: Witness | None = None,
     ) -> None:
         self.options = options or ClientOptions()
         self.on_frame: Callable[[Client], None] | None = None
@@ -72,6 +93,7 @@ class Client:
         self._url = 0
         self._token = token
         self._chance = chance or random.Random()
+        self._witness = witness
         self._mirror = LightMirror() if self.options.light else Mirror()
         self._loop = asyncio.get_running_loop()
         limits = self.options.limits
@@ -105,6 +127,11 @@ class Client:
     def statistics(self) -> Statistics:
         """What was counted so far."""
         return self.session.statistics
+
+    @property
+    def stopped(self) -> ClientStopped | None:
+        """Why the client will not connect again; None while it plays or tries to."""
+        return self._stopped
 
     @property
     def playing(self) -> bool:
@@ -216,17 +243,22 @@ class Client:
         """Connect, play until the socket is gone, and judge that."""
         url = self._urls[self._url % len(self._urls)]
         self._url += 1
+        if self._witness is not None:
+            self._witness.connecting(url)
         socket = Socket(self._opened, self._received, self.session.heard)
         try:
             gone = await self._get_token() or await self._connect(socket, url) or await self._play(socket)
         finally:
             socket.abandon()
             self._socket = None
-        return self.session.closed(*gone, self._loop.time(), self._chance.random())
+        verdict = self.session.closed(*gone, self._loop.time(), self._chance.random())
+        if self._witness is not None:
+            self._witness.gone(verdict)
+        return verdict
 
     async def _get_token(self) -> tuple[int, str] | None:
-        """None once there is a token; else (0, why not)."""
-        if isinstance(self._token, str) or self.session.token:
+        """None once there is a token; else (0, why not). A token is good for one login; a resume needs no new one."""
+        if isinstance(self._token, str) or (self.session.token and self.session.resuming):
             return None
         try:
             async with asyncio.timeout(self.options.token_timeout_s):
@@ -281,10 +313,14 @@ class Client:
 
     def _received(self, socket: Socket, data: bytes) -> None:
         now = self._loop.time()
+        if self._witness is not None:
+            self._witness.received(data)
         try:
             applied = self.session.received(data, now)
         except WireError as error:
             log.warning("client_frame_broken", code=error.close_code, reason=error.reason)
+            if self._witness is not None:
+                self._witness.broke(error)
             socket.close(error.close_code, error.reason)
             return
         self._flush(now)
@@ -297,6 +333,8 @@ class Client:
         if self._socket is not None:
             for data in self.session.outgoing(now):
                 self._socket.send(data)
+                if self._witness is not None:
+                    self._witness.sent(data)
 
     def _wake_waiters(self) -> None:
         if self._changed is not None:

@@ -42,7 +42,7 @@ class KindLayout:
     `moves` where the first four are x, y, vx, vy.
     """
 
-    __slots__ = ("_plans", "columns", "index", "modulos", "moves", "name", "owner_columns", "width")
+    __slots__ = ("_plans", "columns", "index", "modulos", "moves", "name", "owner_columns", "units", "width")
 
     def __init__(self, kind: pb.Kind) -> None:
         self.name: str = kind.name
@@ -50,6 +50,7 @@ class KindLayout:
         self.columns: tuple[str, ...] = tuple(c.name for c in kind.columns)
         self.owner_columns: tuple[str, ...] = tuple(c.name for c in kind.owner_columns)
         self.modulos: tuple[int, ...] = tuple(c.modulo for c in kind.columns)
+        self.units: tuple[int, ...] = tuple(c.units_per_one for c in kind.columns)
         self.width: int = len(self.columns)
         self.index: dict[str, int] = {name: i for i, name in enumerate(self.columns)}
         self._plans: dict[int, Plan] = {}

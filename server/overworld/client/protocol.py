@@ -143,6 +143,11 @@ class ClientSession:
         """The number of the newest input."""
         return self._last_seq
 
+    @property
+    def resuming(self) -> bool:
+        """The next hello takes a session up again, so it needs no fresh token."""
+        return bool(self._resume)
+
     def submit(self, kind: InputLayout, values: list[int], now: float, seen_tick: int = 0) -> int | None:
         """Take an input of the player; it goes out now, or when the session plays again. Returns its number.
 
