@@ -53,7 +53,7 @@ class AuditCollector:
 
     async def _ask(self, http: aiohttp.ClientSession, worker: Node, shard: int) -> bool:
         try:
-            async with http.get(f"{worker.http_url}/audit/state", params={"shard": shard}) as answer:
+            async with http.get(f"{worker.internal_url}/audit/state", params={"shard": shard}) as answer:
                 if answer.status != 200:
                     return False
                 state = await answer.json()

@@ -62,7 +62,10 @@ class Node:
 
     process: Process
     port: int
-    http_port: int
+    internal_port: int
+    """Of /livez, /readyz, /metrics."""
+    page_port: int = 0
+    """Of the public pages (gateways)."""
 
     @property
     def name(self) -> str:
@@ -70,9 +73,14 @@ class Node:
         return self.process.name
 
     @property
-    def http_url(self) -> str:
+    def internal_url(self) -> str:
         """Where /readyz, /metrics and the like are."""
-        return f"http://{HOST}:{self.http_port}"
+        return f"http://{HOST}:{self.internal_port}"
+
+    @property
+    def page_url(self) -> str:
+        """Where people play (gateways)."""
+        return f"http://{HOST}:{self.page_port}/"
 
     @property
     def play_url(self) -> str:
@@ -82,14 +90,14 @@ class Node:
     def ready(self) -> bool:
         """Whether /readyz says yes now."""
         try:
-            with urllib.request.urlopen(f"{self.http_url}/readyz", timeout=2) as answer:
+            with urllib.request.urlopen(f"{self.internal_url}/readyz", timeout=2) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
 
     def metrics(self) -> Metrics:
         """A scrape. Raises OSError."""
-        return scrape(f"{self.http_url}/metrics")
+        return scrape(f"{self.internal_url}/metrics")
 
 
 class Cluster:
@@ -199,30 +207,35 @@ class Cluster:
     # ------------------------------------------------------------ environment
 
     def _worker(self, index: int) -> Node:
-        name, port, http_port = f"worker-{index}", free_port(), free_port()
+        name, port, internal_port = f"worker-{index}", free_port(), free_port()
         own = {
             "OVERWORLD_WORKER_NAME": name,
             "OVERWORLD_WORKER_PORT": str(port),
-            "OVERWORLD_WORKER_HTTP_PORT": str(http_port),
+            "OVERWORLD_WORKER_HTTP_PORT": str(internal_port),
             "OVERWORLD_WORKER_AUDIT_TICKS": str(self.shape.audit_ticks),
             **self.shape.worker_env,
         }
-        return self._node("worker", name, port, http_port, own)
+        return Node(self._process("worker", name, own), port, internal_port)
 
     def _gateway(self, index: int) -> Node:
-        name, port, http_port = f"gateway-{index}", free_port(), free_port()
+        name, port, internal_port, page_port = f"gateway-{index}", free_port(), free_port(), free_port()
         own = {
             "OVERWORLD_GATEWAY_NAME": name,
             "OVERWORLD_GATEWAY_PORT": str(port),
-            "OVERWORLD_GATEWAY_HTTP_PORT": str(http_port),
+            "OVERWORLD_GATEWAY_HTTP_PORT": str(page_port),
+            "OVERWORLD_GATEWAY_INTERNAL_PORT": str(internal_port),
+            # Bots are no browsers, and all come from one address.
+            "OVERWORLD_GATEWAY_ORIGIN_ABSENT": "true",
+            "OVERWORLD_GATEWAY_SOCKETS_PER_ADDRESS_MAX": "5000",
+            "OVERWORLD_GATEWAY_GUEST_LOGINS": "true",
+            "OVERWORLD_GATEWAY_DRAIN_S": "0.5",
             **self.shape.gateway_env,
         }
-        return self._node("gateway", name, port, http_port, own)
+        return Node(self._process("gateway", name, own), port, internal_port, page_port)
 
-    def _node(self, role: str, name: str, port: int, http_port: int, own: Mapping[str, str]) -> Node:
+    def _process(self, role: str, name: str, own: Mapping[str, str]) -> Process:
         argv = [sys.executable, "-m", "overworld", role]
-        env = {**self.environment(), **own}
-        return Node(Process(name, argv, self.folder / f"{name}.log", env, cwd=REPOSITORY), port, http_port)
+        return Process(name, argv, self.folder / f"{name}.log", {**self.environment(), **own}, cwd=REPOSITORY)
 
     def environment(self) -> dict[str, str]:
         """What every process of the cluster is told."""

@@ -1,9 +1,11 @@
-"""A recorded run: a cluster, crowds of bots on all its gateways, observers of audit and journal; then the offline check.
+"""A recorded run: a cluster, crowds of bots on all its gateways, observers of audit and journal; then the check.
 
     async with Trial(folder, Shape(), bots=200) as trial:
         await trial.play(30)
         trial.cluster.workers[0].process.kill()
-        ...
+        await trial.play(30)
+        await trial.leave()
+        await trial.finish()
     findings = trial.findings()
 
 The check is the same for every run: what any bot saw at any tick equals the workers' own word where that was sampled,
@@ -112,13 +114,14 @@ class Trial:
         """All bots come to play."""
         urls = tuple(gateway.play_url for gateway in self.cluster.gateways)
         tickets = Tickets(self.cluster.key, self.shape.world, self.contract.title)
-        for number, (first, count) in enumerate(self._parts):
+        for first, count in self._parts:
+            number = len(self.crowds)
             order = Order(
                 urls, self.contract.title, tickets, count, first, seed=self.shape.seed, brain=self._brain,
                 history=str(self.folder / f"crowd-{number}.history"),
             )  # fmt: skip
             self.crowds.append(await Crowd(order, self.folder / f"crowd-{number}.log").start())
-        await asyncio.gather(*(crowd.all_playing(JOIN_S) for crowd in self.crowds))
+        await asyncio.gather(*(crowd.all_playing(JOIN_S) for crowd in self.present))
         self.say(f"{self.bots} bots play")
 
     async def play(self, seconds: float) -> None:
@@ -126,17 +129,26 @@ class Trial:
         deadline = asyncio.get_running_loop().time() + seconds
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             await asyncio.sleep(min(5.0, left))
-            frames = sum(crowd.report["statistics"]["frames"] for crowd in self.crowds)
+            frames = sum(crowd.report["statistics"]["frames"] for crowd in self.present)
             self.say(f"{self.playing} of {self.bots} bots play, {frames} frames, {self._audit.samples} audit samples")
 
     @property
     def playing(self) -> int:
         """Bots that play now, as the crowds last told."""
-        return sum(crowd.playing for crowd in self.crowds)
+        return sum(crowd.playing for crowd in self.present)
 
-    async def leave(self) -> None:
-        """All bots leave, and the journal is read to its end."""
-        await asyncio.gather(*(crowd.leave() for crowd in self.crowds))
+    @property
+    def present(self) -> list[Crowd]:
+        """Crowds that have not left."""
+        return [crowd for crowd in self.crowds if not crowd.over]
+
+    async def leave(self, *, drop: bool = False) -> None:
+        """All bots say bye; or their sockets vanish."""
+        await asyncio.gather(*(crowd.drop() if drop else crowd.leave() for crowd in self.present))
+
+    async def finish(self) -> None:
+        """Read the journal to its end. Bots must have left."""
+        assert not self.present
         await asyncio.sleep(SETTLE_S)
         await self._journal.finish()
 

@@ -52,7 +52,7 @@ class Truth:
         return motion.tolerance if motion else 0
 
     def same(self, seen: Sequence[Row], wanted: Sequence[Row]) -> bool:
-        """Whether two pictures are equal. Kinds with a tolerance may differ by it in place, and in velocity as they like."""
+        """Whether two pictures are equal. Kinds with a tolerance may differ by it in place, and freely in velocity."""
         if seen == wanted:
             return True
         return len(seen) == len(wanted) and all(a == b or self._near(a, b) for a, b in zip(seen, wanted, strict=True))
