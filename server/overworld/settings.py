@@ -97,6 +97,7 @@ class WorkerSettings(_Settings):
     attach_wait_s: float = Field(
         5.0, ge=0, le=300, description="How long players may be without a gateway before they count as lost."
     )
+    sessions_max: int = Field(20_000, ge=1, le=1_000_000, description="Sessions of one shard.")
     ticks_in_flight_max: int = Field(2, ge=1, le=16, description="Journal appends on their way at once.")
     ticks_held_max: int = Field(40, ge=2, le=2000, description="Results held back before the shard pauses.")
     ticks_kept_max: int = Field(

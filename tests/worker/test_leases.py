@@ -82,13 +82,32 @@ def test_a_shard_without_a_head_is_new() -> None:
     assert [(c.why, c.seen) for c in b.vacancies(0.0, ())] == [(Vacancy.NEW, None)]
 
 
-def test_a_suspects_shards_are_vacant_at_once_and_not_after_it_answers_again() -> None:
+def test_a_suspects_shards_are_vacant_after_one_look_and_not_after_it_answers_again() -> None:
     b = book(2)
     b.looked({0: head(B), 1: head(C)}, 0.0)
     b.suspect(B)
+    assert not b.vacancies(0.0, ())
+    b.looked({0: head(B, beat=1), 1: head(C)}, 0.1)
     assert [(c.shard, c.why) for c in b.vacancies(0.0, ())] == [(0, Vacancy.SUSPECT)]
     b.trust(B)
     assert not b.vacancies(0.0, ())
+
+
+def test_a_suspect_whose_head_goes_on_moving_lives() -> None:
+    b = book(1)
+    b.looked({0: head(B)}, 0.0)
+    b.suspect(B)
+    b.looked({0: head(B, beat=1)}, 0.1)
+    b.looked({0: head(B, beat=2)}, 0.2)
+    assert not b.vacancies(0.2, ())
+
+
+def test_a_suspect_that_acquires_anew_lives() -> None:
+    b = book(1)
+    b.looked({0: head(C)}, 0.0)
+    b.suspect(B)
+    b.looked({0: head(B, epoch=2)}, 0.1)
+    assert not b.vacancies(0.1, ())
 
 
 def test_what_an_earlier_process_at_our_address_left_behind_is_vacant() -> None:
@@ -129,8 +148,8 @@ def test_a_dead_workers_shards_are_dealt_to_those_with_fewest() -> None:
     heads: dict[int, Head | None] = {0: head(A), 1: head(A), 2: head(B), 3: head(C), 4: head(C)}
     of_a, of_b = book(5, A), book(5, B)
     for b in (of_a, of_b):
-        b.looked(heads, 0.0)
         b.suspect(C)
+        b.looked(heads, 0.0)
     assert taken(of_a, 0.0, live=(A, B, C), mine=(0, 1)) == [4]
     assert taken(of_b, 0.0, live=(A, B, C), mine=(2,)) == [3]
 
@@ -173,9 +192,9 @@ def test_live_workers_together_take_every_vacant_shard_once(
     vacant: set[int] = set()
     for me in workers:
         b = book(len(owners), me, replace(RULES, slack=len(owners)))
-        b.looked(heads, 0.0)
         for gone in suspects:
             b.suspect(gone)
+        b.looked(heads, 0.0)
         mine = tuple(i for i, o in enumerate(owners) if o == me)
         vacant |= {c.shard for c in b.vacancies(0.0, mine)}
         claimed += taken(b, 0.0, tuple(workers), mine)

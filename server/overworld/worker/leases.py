@@ -84,7 +84,7 @@ class LeaseBook:
         self._rules = rules
         self._seen: dict[int, _Seen] = {}
         self._looked_s: float | None = None
-        self._suspects: set[str] = set()
+        self._suspects: dict[str, set[int]] = {}
         self._barred: dict[int, tuple[float, float]] = {}
 
     # ------------------------------------------------------------ what is known
@@ -99,21 +99,42 @@ class LeaseBook:
             if seen is None or not _same(seen.head, head):
                 vacant = seen.vacant_since_s if seen is not None else None
                 self._seen[shard] = _Seen(head, now_s, vacant)
+                changed = seen is not None
+            else:
+                changed = False
+            if head is not None and head.address in self._suspects:
+                self._weigh(shard, head, seen.head if seen else None, changed)
 
     def look_failed(self) -> None:
-        """A look was not answered: silence proves nothing until looks have succeeded for a full time to live again."""
+        """A look was not answered: silence proves nothing until looks have succeeded for a full time to live
+        again.
+        """
         self._looked_s = None
 
     def suspect(self, address: str) -> None:
-        """The process at this address is gone."""
-        self._suspects.add(address)
+        """The process at this address seems to be gone. Its shards are vacant from the next look on, unless a later
+        one shows that it lives.
+        """
+        self._suspects.setdefault(address, set())
 
     def trust(self, address: str) -> None:
         """The process at this address answers."""
-        self._suspects.discard(address)
+        self._suspects.pop(address, None)
+
+    def _weigh(self, shard: int, head: Head, before: Head | None, changed: bool) -> None:
+        """A look at a suspect's shard: the first after the suspicion may still show its last deeds, a change after
+        that shows that it lives, and so does a new epoch.
+        """
+        looked_at = self._suspects[head.address]
+        if (changed and shard in looked_at) or (before is not None and before.epoch != head.epoch):
+            self.trust(head.address)
+        else:
+            looked_at.add(shard)
 
     def bar(self, shard: int, now_s: float, first_s: float = 1.0, most_s: float = 60.0) -> float:
-        """This worker failed to run the shard: leave it alone for a while, twice as long each time. Returns seconds."""
+        """This worker failed to run the shard: leave it alone for a while, twice as long each time. Returns
+        seconds.
+        """
         _, last_s = self._barred.get(shard, (0.0, first_s / 2))
         wait_s = min(2 * last_s, most_s)
         self._barred[shard] = (now_s + wait_s, wait_s)
@@ -154,7 +175,7 @@ class LeaseBook:
     def candidates(self, now_s: float, live: Collection[str], mine: Collection[int]) -> list[Candidate]:
         """The shards to try now. `live`: addresses of live workers; `mine`: shards this worker runs or is taking."""
         vacant = self.vacancies(now_s, mine)
-        workers = sorted({*live, self._address} - (self._suspects - {self._address}))
+        workers = sorted({*live, self._address} - (self._suspects.keys() - {self._address}))
         share = math.ceil(self._shard_count / len(workers)) + self._rules.slack
         dealt = self._deal(vacant, workers, mine)
         room = self._rules.shards_max - len(mine)
@@ -182,7 +203,7 @@ class LeaseBook:
         if head.released:
             return Vacancy.RELEASED
         # Our own address on a shard we do not run: left behind by us, or by an earlier process at this address.
-        if head.address in self._suspects or head.address == self._address:
+        if shard in self._suspects.get(head.address, ()) or head.address == self._address:
             return Vacancy.SUSPECT
         return Vacancy.SILENT if self.silent(shard, now_s) else None
 

@@ -57,7 +57,9 @@ class Watches(Generic[L]):
         return [link for link, watch in self._by_link.items() if watch.count or watch.wanted]
 
     def change(self, link: L, begin: Ints, end: Ints) -> int:
-        """A `Watch` message: world cells, int64. Returns how many of them are not of this shard (they are ignored)."""
+        """A `Watch` message: world cells, int64. Returns how many of them are not of this shard (they are
+        ignored).
+        """
         watch = self._by_link.get(link)
         if watch is None:
             cells = self._grid.shard_cells_x * self._grid.shard_cells_y

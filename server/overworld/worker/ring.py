@@ -98,7 +98,9 @@ class Ring:
         self._tick = record.tick
 
     def take(self) -> AppendRequest | None:
-        """The next record to send, or None where there is none, enough are in flight, or answers must come in first."""
+        """The next record to send, or None where there is none, enough are in flight, or answers must come in
+        first.
+        """
         if self._next > self._tick or self._in_flight >= self._in_flight_max or self._resume is not None:
             return None
         record = self._record(self._next)

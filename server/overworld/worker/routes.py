@@ -101,6 +101,11 @@ class Routes(Generic[L]):
         route = self._routes.get(session)
         return route.link if route else None
 
+    def player_of(self, session: int) -> int | None:
+        """The player of one session; None where it is not here."""
+        route = self._routes.get(session)
+        return route.player if route else None
+
     def slots(self, sessions: Ints) -> Ints:
         """Index into `links` of each session's link, int64 like `sessions`; NO_LINK where it has none."""
         known, slots = self._build()

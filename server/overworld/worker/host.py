@@ -1,0 +1,294 @@
+"""One shard on this worker, from the grant to the end of it.
+
+    take over   claim the snapshots' manifest, recover the state, let the journal begin where the state ends
+    run         tick until something ends it
+    rebase      Redis lost the journal: save the state, begin a new journal at it, and run on
+    hand back   orderly stop: everything committed, saved, the lease released
+
+While taking over and while standing still it beats, so that nobody takes the shard for dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from overworld import telemetry
+from overworld.errors import Fenced, OtherHead, OverworldError, StoreError, StoreUnavailable
+from overworld.shard.core import ShardCore
+from overworld.store.ports import NONCE_BYTES, Grant, Ownership, Refused
+from overworld.worker.audit import AuditRing
+from overworld.worker.journal import Journal, JournalLimits
+from overworld.worker.pulse import Pulse
+from overworld.worker.reception import Reception
+from overworld.worker.recovery import Recovered, recover
+from overworld.worker.shard_loop import End, LoopLimits, ShardLoop
+from overworld.worker.shelf import Shelf
+from overworld.worker.snapshots import SnapshotLimits, Snapshotter
+
+log = structlog.get_logger(__name__)
+
+DRAIN_POLL_S = 0.005
+REBASE_PAUSE_S = 0.5
+
+
+class Phase(enum.Enum):
+    """Where a shard stands, for metrics and /readyz."""
+
+    RECOVERING = "recovering"
+    RUNNING = "running"
+    STALLED = "stalled"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True)
+class HostLimits:
+    """Everything a shard's parts are bounded by."""
+
+    journal: JournalLimits
+    loop: LoopLimits
+    snapshots: SnapshotLimits
+    audit_ticks: int = 0
+    recovery_timeout_s: float = 120.0
+    drain_timeout_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where a world's shards are kept."""
+
+    ownership: Ownership
+    shelf: Shelf
+
+
+class ShardHost:
+    """Runs one shard under one grant (or, after a rebase, its successor)."""
+
+    def __init__(
+        self,
+        grant: Grant,
+        address: str,
+        new_core: Callable[[], ShardCore],
+        reception: Reception,
+        stores: Stores,
+        pulse: Pulse,
+        limits: HostLimits,
+    ) -> None:
+        self._grant = grant
+        self._address = address
+        self._new_core = new_core
+        self._reception = reception
+        self._stores = stores
+        self._pulse = pulse
+        self._limits = limits
+        self._acquired_s = time.monotonic()
+        self._journal: Journal | None = None
+        self._loop: ShardLoop | None = None
+        self._stopping = False
+        self.snapshots: Snapshotter | None = None
+        self.audit = AuditRing(limits.audit_ticks)
+
+    @property
+    def shard(self) -> int:
+        """Which shard."""
+        return self._grant.shard
+
+    @property
+    def epoch(self) -> int:
+        """The epoch it is run under."""
+        return self._grant.epoch
+
+    @property
+    def core(self) -> ShardCore | None:
+        """The shard's state once it is recovered."""
+        return self._loop.core if self._loop else None
+
+    @property
+    def reception(self) -> Reception:
+        """What gateways talk to."""
+        return self._reception
+
+    @property
+    def held(self) -> int:
+        """Ticks whose results wait for their commit."""
+        return self._loop.held if self._loop else 0
+
+    @property
+    def snapshot_age_s(self) -> float:
+        """Seconds since the newest snapshot saved here (or since this began)."""
+        return time.monotonic() - (self.snapshots.saved_s if self.snapshots else self._acquired_s)
+
+    @property
+    def phase(self) -> Phase:
+        """Where it stands."""
+        if self._stopping:
+            return Phase.STOPPING
+        if self._loop is None:
+            return Phase.RECOVERING
+        return Phase.STALLED if self._loop.stalled else Phase.RUNNING
+
+    def stop(self) -> None:
+        """End in order, at the next tick boundary."""
+        self._stopping = True
+        if self._loop is not None:
+            self._loop.stop()
+
+    async def run(self) -> End:
+        """Everything, to the end. Raises OverworldError where the shard cannot be taken over."""
+        try:
+            recovered = await self._take_over()
+            self._begin(recovered.core, recovered.chain)
+            telemetry.takeover_seconds.observe(time.monotonic() - self._acquired_s)
+            while True:
+                assert self._loop is not None
+                end = await self._loop.run()
+                if end is not End.REBASE:
+                    break
+                if not await self._rebase():
+                    return End.FENCED
+            if end is End.STOPPED:
+                await self._hand_back()
+            return end
+        finally:
+            self._abandon()
+
+    # ------------------------------------------------------------ take over
+
+    async def _take_over(self) -> Recovered:
+        beats = asyncio.get_running_loop().create_task(self._beat_until_running())
+        try:
+            async with asyncio.timeout(self._limits.recovery_timeout_s):
+                await self._stores.shelf.claim(self._grant)
+                head = self._grant.head
+                recovered = await recover(self._new_core, self.shard, head, self._stores.ownership, self._stores.shelf)
+                if recovered.beyond_head:
+                    await self._stores.ownership.restart(
+                        self._grant, head.tick, head.chain, recovered.tick, recovered.chain
+                    )
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                f"shard {self.shard}: not recovered in {self._limits.recovery_timeout_s:g} s"
+            ) from error
+        finally:
+            beats.cancel()
+        self._reception.recovered(recovered.core, asyncio.get_running_loop().time())
+        log.info(
+            "shard_recovered",
+            shard=self.shard,
+            epoch=self.epoch,
+            tick=recovered.tick,
+            source=recovered.source,
+            replayed_ticks=recovered.replayed_ticks,
+            seconds=round(time.monotonic() - self._acquired_s, 3),
+        )
+        if recovered.beyond_head and head.tick:
+            log.error("journal_behind_snapshot", shard=self.shard, head_tick=head.tick, snapshot_tick=recovered.tick)
+        return recovered
+
+    async def _beat_until_running(self) -> None:
+        while True:
+            await asyncio.sleep(self._limits.loop.beat_s)
+            try:
+                await self._stores.ownership.beat(self._grant)
+            except StoreError as error:
+                log.debug("beat_failed", shard=self.shard, reason=str(error))
+
+    def _begin(self, core: ShardCore, chain: bytes) -> None:
+        """Wire the parts of a shard that is ready to tick."""
+        ownership, limits = self._stores.ownership, self._limits
+        self._journal = Journal(ownership, self._grant, core.tick, chain, limits.journal, self._pulse, self._on_journal)
+        self.snapshots = Snapshotter(
+            self._stores.shelf, ownership, self._grant, self._new_core, limits.snapshots, limits.loop.phase
+        )
+        self._loop = ShardLoop(
+            core, self.epoch, self._journal, self._reception, self.snapshots, self.audit, limits.loop
+        )
+        if self._stopping:
+            self._loop.stop()
+
+    def _on_journal(self) -> None:
+        if self._loop is not None:
+            self._loop.on_journal()
+
+    # ------------------------------------------------------------ rebase
+
+    async def _rebase(self) -> bool:
+        """Make the state durable as a snapshot, begin a new journal at it, release what was held back. False where
+        the shard is somebody else's by now.
+        """
+        assert self._loop is not None
+        assert self._journal is not None
+        before, core, chain = self._loop, self._loop.core, self._journal.chain
+        self._journal.close()
+        log.error("journal_lost", shard=self.shard, epoch=self.epoch, tick=core.tick, held=before.held)
+        while not self._stopping:
+            try:
+                if not await self._restart_journal(core, chain):
+                    return False
+            except (Fenced, OtherHead) as error:
+                log.warning("rebase_refused", shard=self.shard, reason=str(error))
+                return False
+            except OverworldError as error:
+                log.warning("rebase_failed", shard=self.shard, reason=str(error))
+                await asyncio.sleep(REBASE_PAUSE_S)
+                continue
+            before.release(core.tick)
+            self._begin(core, chain)
+            telemetry.rebases_total.inc()
+            log.warning("journal_begun_anew", shard=self.shard, epoch=self.epoch, tick=core.tick)
+            return True
+        return False
+
+    async def _restart_journal(self, core: ShardCore, chain: bytes) -> bool:
+        ownership, shelf = self._stores.ownership, self._stores.shelf
+        head = await ownership.look(self.shard)
+        if head is None:
+            nonce = secrets.token_bytes(NONCE_BYTES)
+            answer = await ownership.acquire(self.shard, None, self._address, self.epoch, nonce)
+            if isinstance(answer, Refused):
+                return False
+            self._grant, head = answer, answer.head
+        if (head.epoch, head.nonce) != (self._grant.epoch, self._grant.nonce):
+            return False
+        await shelf.claim(self._grant)
+        saver = Snapshotter(shelf, ownership, self._grant, self._new_core, self._limits.snapshots)
+        await saver.save_now(core, chain)
+        await ownership.restart(self._grant, head.tick, head.chain, core.tick, chain)
+        return True
+
+    # ------------------------------------------------------------ the end
+
+    async def _hand_back(self) -> None:
+        """Wait until everything is committed and sent, save the state, release the lease."""
+        assert self._journal is not None
+        assert self._loop is not None
+        assert self.snapshots is not None
+        deadline_s = time.monotonic() + self._limits.drain_timeout_s
+        while self._journal.held and self._journal.trouble is None and time.monotonic() < deadline_s:
+            await asyncio.sleep(DRAIN_POLL_S)
+        if self._journal.held or self._journal.trouble is not None:
+            log.error("shard_not_drained", shard=self.shard, tick=self._journal.tick, held=self._journal.held)
+            return
+        core = self._loop.core
+        try:
+            await self.snapshots.save_now(core, self._journal.chain)
+        except OverworldError as error:
+            log.error("final_snapshot_failed", shard=self.shard, tick=core.tick, reason=str(error))
+        try:
+            await self._stores.ownership.release(self._grant, self._journal.committed)
+        except StoreError as error:
+            log.error("release_failed", shard=self.shard, reason=str(error))
+        else:
+            log.info("shard_handed_back", shard=self.shard, epoch=self.epoch, tick=core.tick)
+
+    def _abandon(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        if self.snapshots is not None:
+            self.snapshots.close()

@@ -1,0 +1,196 @@
+"""Takes shards, runs them, and gives them back: the shell around `leases`, which decides.
+
+One look at all heads every `poll_s`; at once when somebody falls under suspicion.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable
+
+import structlog
+
+from overworld import telemetry
+from overworld.errors import OverworldError, StoreError, StoreUnavailable
+from overworld.store.ports import NONCE_BYTES, Grant, Head, Ownership, Refused
+from overworld.worker.host import ShardHost
+from overworld.worker.leases import Candidate, LeaseBook, Vacancy
+from overworld.worker.links import Links
+from overworld.worker.shard_loop import End
+from overworld.worker.shelf import Shelf
+
+log = structlog.get_logger(__name__)
+
+LOOKS_AT_ONCE_MAX = 64
+
+
+class Keeper:
+    """The shards of one worker. `new_host` makes what runs a shard once it is acquired."""
+
+    def __init__(
+        self,
+        shard_count: int,
+        address: str,
+        book: LeaseBook,
+        ownership: Ownership,
+        shelf: Shelf,
+        links: Links,
+        new_host: Callable[[Grant], ShardHost],
+        live: Callable[[], list[str]],
+        poll_s: float,
+    ) -> None:
+        """`live`: addresses of live workers, as last heard."""
+        self._shard_count = shard_count
+        self._address = address
+        self._book = book
+        self._ownership = ownership
+        self._shelf = shelf
+        self._links = links
+        self._new_host = new_host
+        self._live = live
+        self._poll_s = poll_s
+        self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+        self._taking: dict[int, asyncio.Task[None]] = {}
+        self._draining = False
+        self._looks_failed = False
+        self.looked = False
+        """True once all heads have been seen."""
+        self.hosts: dict[int, ShardHost] = {}
+
+    # ------------------------------------------------------------ from outside
+
+    def suspect(self, address: str) -> None:
+        """The worker at this address seems to be gone: look at once."""
+        log.warning("worker_suspected", address=address)
+        self._book.suspect(address)
+        self._woken.set()
+
+    def trust(self, address: str) -> None:
+        """The worker at this address answers."""
+        self._book.trust(address)
+
+    async def run(self) -> None:
+        """Look and take, until cancelled or drained."""
+        while not self._draining:
+            self._woken.clear()
+            if await self._look():
+                for candidate in self._book.candidates(self._loop.time(), self._live(), self._mine):
+                    self._taking[candidate.shard] = self._loop.create_task(self._take(candidate))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._poll_s):
+                    await self._woken.wait()
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Give every shard back in order. True where that was done within `timeout_s`."""
+        self._draining = True
+        self._woken.set()
+        for host in self.hosts.values():
+            host.stop()
+        tasks = list(self._taking.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+        return all(task.done() for task in tasks)
+
+    async def abort(self) -> None:
+        """Drop every shard where it stands. What was committed is in the journal; others take over."""
+        self._draining = True
+        tasks = list(self._taking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ------------------------------------------------------------ look
+
+    @property
+    def _mine(self) -> set[int]:
+        return set(self._taking)
+
+    async def _look(self) -> bool:
+        """See all heads. False where that failed: then silence proves nothing."""
+        gate = asyncio.Semaphore(LOOKS_AT_ONCE_MAX)
+
+        async def one(shard: int) -> Head | None:
+            async with gate:
+                return await self._ownership.look(shard)
+
+        asked_s = self._loop.time()
+        try:
+            heads = await asyncio.gather(*(one(shard) for shard in range(self._shard_count)))
+        except StoreError as error:
+            self._book.look_failed()
+            if not self._looks_failed:
+                log.warning("heads_unknown", reason=str(error))
+            self._looks_failed = True
+            return False
+        if self._looks_failed:
+            self._looks_failed = False
+            log.info("heads_known_again")
+        # As of when we asked: an answer that was long on its way is no proof of silence until now.
+        self._book.looked(dict(enumerate(heads)), asked_s)
+        self.looked = True
+        return True
+
+    # ------------------------------------------------------------ take
+
+    async def _take(self, candidate: Candidate) -> None:
+        """Acquire one shard and run it to its end."""
+        shard, end = candidate.shard, "failed"
+        try:
+            grant = await self._acquire(candidate)
+            if grant is None:
+                return
+            end = await self._run(grant)
+        except OverworldError as error:
+            wait_s = self._book.bar(shard, self._loop.time())
+            log.error("shard_failed", shard=shard, reason=str(error), again_in_s=wait_s)
+        except Exception as error:
+            wait_s = self._book.bar(shard, self._loop.time())
+            log.error("shard_crashed", shard=shard, reason=repr(error), again_in_s=wait_s, exc_info=error)
+        finally:
+            del self._taking[shard]
+            self._woken.set()
+            if end != "failed":
+                telemetry.shard_ended_total.labels(end).inc()
+
+    async def _acquire(self, candidate: Candidate) -> Grant | None:
+        shard = candidate.shard
+        # Survives a wiped Redis: epochs must go on growing.
+        min_epoch = await self._shelf.epoch(shard)
+        if candidate.why is Vacancy.NEW and min_epoch and not self._book.silent(shard, self._loop.time()):
+            # It had owners before, so Redis was wiped: the last one may live, and its state is newer than any
+            # snapshot.
+            return None
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        try:
+            answer = await self._ownership.acquire(shard, candidate.seen, self._address, min_epoch, nonce)
+        except StoreUnavailable:
+            # Unknown whether it was taken; the same nonce finds out.
+            answer = await self._ownership.acquire(shard, candidate.seen, self._address, min_epoch, nonce)
+        if isinstance(answer, Refused):
+            telemetry.acquire_refused_total.inc()
+            return None
+        telemetry.takeovers_total.labels(candidate.why.value).inc()
+        log.info("shard_acquired", shard=shard, epoch=answer.epoch, why=candidate.why.value, tick=answer.head.tick)
+        return answer
+
+    async def _run(self, grant: Grant) -> str:
+        host = self._new_host(grant)
+        self.hosts[grant.shard] = host
+        self._links.host(grant.shard, host.reception)
+        if self._draining:
+            host.stop()
+        try:
+            end = await host.run()
+        finally:
+            del self.hosts[grant.shard]
+            self._links.unhost(grant.shard, host.epoch)
+        if end is End.TITLE_FAILED:
+            self._book.bar(grant.shard, self._loop.time())
+        elif end is End.FENCED:
+            log.warning("shard_fenced", shard=grant.shard, epoch=host.epoch)
+        else:
+            self._book.unbar(grant.shard)
+        return end.value

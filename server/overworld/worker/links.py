@@ -1,0 +1,114 @@
+"""The worker's end of gateway links: routes each message to its shard's reception.
+
+A message for a shard that is not here is answered with `ShardGone`, so that the gateway asks Redis who owns it: every
+`Attach`, and the rest at most once in `GONE_PAUSE_S` for each link and shard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from overworld import telemetry
+from overworld.errors import LinkError
+from overworld.link import Link
+from overworld.wire.v1 import link_pb2
+from overworld.worker.reception import Outlet, Reception
+
+log = structlog.get_logger(__name__)
+
+GONE_PAUSE_S = 0.25
+GONE_TOLD_MAX = 4096
+
+
+class Links:
+    """Every gateway link of one worker, and the receptions of the shards it runs. An `overworld.link.LinkPeer`."""
+
+    def __init__(self) -> None:
+        self._receptions: dict[int, Reception] = {}
+        self._open: set[Link] = set()
+        self._told: dict[tuple[int, int], float] = {}
+        self._loop = asyncio.get_running_loop()
+
+    # ------------------------------------------------------------ shards
+
+    def host(self, shard: int, reception: Reception) -> None:
+        """Messages for this shard go to this reception from now on."""
+        self._receptions[shard] = reception
+
+    def unhost(self, shard: int, epoch: int) -> None:
+        """The shard is not here any more: tell everybody who used it."""
+        reception = self._receptions.pop(shard, None)
+        for outlet in reception.links if reception else []:
+            outlet.send_serialized(_gone(shard, epoch))
+
+    # ------------------------------------------------------------ a LinkPeer
+
+    def on_link(self, link: Link) -> Links:
+        """A gateway has proved that it belongs to the cluster."""
+        self._open.add(link)
+        return self
+
+    def on_message(self, link: Link, message: link_pb2.LinkMessage) -> None:
+        """One message of a gateway. A gateway that breaks the rules loses its link."""
+        try:
+            self._dispatch(link, message)
+        except LinkError as error:
+            telemetry.reception_refused_total.labels("broken_rule").inc()
+            log.error("link_broke_a_rule", remote=link.remote, reason=str(error))
+            link.close(str(error))
+
+    def on_lost(self, link: Link, reason: str) -> None:
+        """A gateway is gone, or only its stream: its sessions may come back."""
+        self._open.discard(link)
+        for key in [key for key in self._told if key[0] == id(link)]:
+            del self._told[key]
+        now_s = self._loop.time()
+        lost = sum(reception.lost(link, now_s) for reception in self._receptions.values())
+        if lost:
+            log.info("sessions_without_gateway", remote=link.remote, sessions=lost, reason=reason)
+
+    # ------------------------------------------------------------ messages
+
+    def _dispatch(self, link: Link, message: link_pb2.LinkMessage) -> None:
+        match message.WhichOneof("message"):
+            case "attach":
+                self._attach(link, message.attach)
+            case "detach":
+                if (reception := self._of(link, message.detach.shard)) is not None:
+                    reception.detach(link, message.detach)
+            case "inputs":
+                if (reception := self._of(link, message.inputs.shard)) is not None:
+                    reception.inputs(message.inputs)
+            case "watch":
+                if (reception := self._of(link, message.watch.shard)) is not None:
+                    reception.watch(link, message.watch)
+            case other:
+                raise LinkError(f"a gateway does not send {other}")
+
+    def _attach(self, link: Link, attach: link_pb2.Attach) -> None:
+        reception = self._receptions.get(attach.shard)
+        if reception is None:
+            link.send_serialized(_gone(attach.shard, 0))
+            return
+        code = reception.attach(link, attach)
+        if code:
+            refused = link_pb2.AttachRefused(shard=attach.shard, session=attach.session, close_code=code)
+            link.send(link_pb2.LinkMessage(refused=refused))
+
+    def _of(self, link: Outlet, shard: int) -> Reception | None:
+        reception = self._receptions.get(shard)
+        if reception is None:
+            now_s = self._loop.time()
+            key = (id(link), shard)
+            if now_s - self._told.get(key, -GONE_PAUSE_S) >= GONE_PAUSE_S:
+                if len(self._told) >= GONE_TOLD_MAX:
+                    self._told.clear()
+                self._told[key] = now_s
+                link.send_serialized(_gone(shard, 0))
+        return reception
+
+
+def _gone(shard: int, epoch: int) -> bytes:
+    return link_pb2.LinkMessage(gone=link_pb2.ShardGone(shard=shard, epoch=epoch)).SerializeToString()

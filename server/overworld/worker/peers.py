@@ -1,0 +1,89 @@
+"""Notices at once that another worker's process is gone, by a link to each that dies with it.
+
+A lost link alone proves nothing (a network may do that); a port that then refuses does: the process is not there any
+more. Taking over on a wrong suspicion is safe, it only costs the other worker its shards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from overworld.errors import LinkError
+from overworld.link import Link, LinkCredentials, connect
+from overworld.wire.v1 import link_pb2
+
+log = structlog.get_logger(__name__)
+
+CONNECT_TIMEOUT_S = 1.0
+RETRY_S = 0.2
+REFUSALS_MIN = 2
+"""Connections refused one after the other before a worker that was there counts as gone."""
+
+
+@dataclass(frozen=True)
+class PeerEvents:
+    """Whom to tell: each is called with the worker's address."""
+
+    gone: Callable[[str], None]
+    here: Callable[[str], None]
+
+
+class Peers:
+    """Links to all other workers."""
+
+    def __init__(self, credentials: LinkCredentials, events: PeerEvents) -> None:
+        self._credentials = credentials
+        self._events = events
+        self._watches: dict[str, asyncio.Task[None]] = {}
+
+    def follow(self, addresses: set[str]) -> None:
+        """Watch exactly these workers from now on."""
+        for address in addresses - self._watches.keys():
+            self._watches[address] = asyncio.get_running_loop().create_task(self._watch(address))
+        for address in self._watches.keys() - addresses:
+            self._watches.pop(address).cancel()
+
+    async def close(self) -> None:
+        """Watch nobody."""
+        tasks = list(self._watches.values())
+        self.follow(set())
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        known, refusals = False, 0
+        while True:
+            peer = _Peer()
+            try:
+                link = await connect(host, int(port), self._credentials, peer, CONNECT_TIMEOUT_S)
+            except LinkError as error:
+                refusals = refusals + 1 if isinstance(error.__cause__, ConnectionRefusedError) else 0
+                if refusals == REFUSALS_MIN and known:
+                    self._events.gone(address)
+                # At once the first time: the sooner it is certain, the shorter the pause of those who play there.
+                await asyncio.sleep(0 if 0 < refusals < REFUSALS_MIN else RETRY_S)
+                continue
+            known, refusals = True, 0
+            self._events.here(address)
+            try:
+                await peer.lost.wait()
+            finally:
+                link.close("this side stops watching")
+
+
+class _Peer:
+    """A link that is only listened to for its end."""
+
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+
+    def on_message(self, link: Link, message: link_pb2.LinkMessage) -> None:
+        """Workers say nothing to each other yet."""
+
+    def on_lost(self, link: Link, reason: str) -> None:  # noqa: ARG002 - a LinkPeer is told
+        """The other process is gone, or the network."""
+        self.lost.set()

@@ -1,0 +1,168 @@
+"""What gateways bring to one shard, and whom its results go to: inbox, routes of sessions, watches of cells.
+
+It takes from the moment the shard is being taken over, so that players who come back first need not ask twice; what
+arrives waits for the first tick. Bounds and what happens beyond them, each counted in
+`telemetry.reception_refused_total`:
+
+| bound | beyond it |
+|---|---|
+| sessions of the shard | a new session is refused with 1013 |
+| a shard that stands still | a new session is refused with 1013; one that resumes may come |
+| inputs waiting for a tick | dropped; they are not acked, so their clients send them again after a resume |
+| cells of another shard | ignored |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from overworld import telemetry
+from overworld.errors import LinkError
+from overworld.shard.core import ShardCore
+from overworld.shard.inbox import Inbox, InboxCounters, InputColumnsIn
+from overworld.shard.inputs import SessionEvent, TickInputs
+from overworld.store.ports import PAYLOAD_BYTES_MAX
+from overworld.wire.v1 import link_pb2
+from overworld.worker.publisher import Watches
+from overworld.worker.routes import Routes
+from overworld.world.contract import WorldContract
+
+Ints = npt.NDArray[np.int64]
+
+TRY_LATER = 1013
+EVENTS_WAITING_MAX = 65_536
+
+
+class Outlet(Protocol):
+    """What a shard needs of a link; `overworld.link.Link` is one. Compared by identity."""
+
+    def send_serialized(self, body: bytes) -> None:
+        """Send the bytes of a LinkMessage. Never blocks."""
+
+
+@dataclass(frozen=True)
+class ReceptionLimits:
+    """`attach_wait_s`: how long a session may be without a gateway before its socket counts as lost."""
+
+    sessions_max: int = 20_000
+    attach_wait_s: float = 5.0
+
+
+class Reception:
+    """The gateways' side of one shard. Time is an argument, in seconds, monotonic."""
+
+    def __init__(self, contract: WorldContract, shard: int, limits: ReceptionLimits) -> None:
+        self._limits = limits
+        self._inbox = Inbox(contract, waiting_max=_inputs_that_fit_a_record(contract))
+        self._counted = InboxCounters()
+        self._events_waiting = 0
+        self.routes: Routes[Outlet] = Routes()
+        self.watches: Watches[Outlet] = Watches(contract.grid, shard)
+        self.stalled = False
+        """While true, new sessions are refused."""
+
+    @property
+    def links(self) -> list[Outlet]:
+        """Links with a session or a watched cell here."""
+        return list({id(link): link for link in [*self.routes.links, *self.watches.links]}.values())
+
+    # ------------------------------------------------------------ from gateways
+
+    def attach(self, link: Outlet, attach: link_pb2.Attach) -> int:
+        """A session wants in. Returns 0, or the close code it is refused with."""
+        known = attach.session in self.routes
+        full = not known and len(self.routes) >= self._limits.sessions_max
+        if full or self._events_waiting >= EVENTS_WAITING_MAX or (self.stalled and not attach.resume):
+            telemetry.reception_refused_total.labels("session").inc()
+            return TRY_LATER
+        event = SessionEvent.RESUME if attach.resume else SessionEvent.JOIN
+        self.routes.attach(attach.session, attach.player, link)
+        self._event(event, attach.session, attach.player)
+        return 0
+
+    def detach(self, link: Outlet, detach: link_pb2.Detach) -> None:
+        """A session's socket is gone. Void where the session has come back through another link."""
+        player = self.routes.detach(detach.session, link)
+        if player is not None:
+            self._event(SessionEvent.BYE if detach.leaving else SessionEvent.LOST, detach.session, player)
+
+    def inputs(self, batch: link_pb2.InputBatch) -> None:
+        """Inputs of many sessions. Raises LinkError for columns that do not fit together."""
+        try:
+            columns = InputColumnsIn(
+                sessions=_column(batch.sessions_i64, "<i8"),
+                seqs=_column(batch.seqs_u32, "<u4"),
+                kinds=_column(batch.kinds_u32, "<u4"),
+                seen_ticks=_column(batch.seen_ticks_u32, "<u4"),
+                counts=_column(batch.counts_u32, "<u4"),
+                values=_column(batch.values_i32, "<i4"),
+            )
+        except ValueError as error:
+            raise LinkError(f"inputs: {error}") from error
+        self._inbox.inputs(columns)
+
+    def watch(self, link: Outlet, watch: link_pb2.Watch) -> None:
+        """Cells that a gateway begins or ends to look at. Raises LinkError for bytes that are no columns."""
+        try:
+            begin, end = _column(watch.begin_u32, "<u4"), _column(watch.end_u32, "<u4")
+        except ValueError as error:
+            raise LinkError(f"watch: {error}") from error
+        foreign = self.watches.change(link, begin, end)
+        if foreign:
+            telemetry.reception_refused_total.labels("foreign_cell").inc(foreign)
+
+    def lost(self, link: Outlet, now_s: float) -> int:
+        """A link is gone. Its sessions may come back within the wait. Returns how many there are."""
+        self.watches.drop(link)
+        return self.routes.lose_link(link, now_s + self._limits.attach_wait_s)
+
+    # ------------------------------------------------------------ for the tick
+
+    def recovered(self, core: ShardCore, now_s: float) -> None:
+        """A state was taken over: its players' gateways have the wait to attach them."""
+        players = core.shard.players
+        online = np.flatnonzero(players.online > 0)
+        pairs = zip(players.session[online].tolist(), players.ids[online].tolist(), strict=True)
+        self.routes.adopt(pairs, now_s + self._limits.attach_wait_s)
+
+    def take(self, core: ShardCore, now_s: float) -> tuple[TickInputs, Ints]:
+        """The next tick's inputs, and int64[2, n] sessions whose sockets must close, with the codes."""
+        for session, player in self.routes.expired(now_s):
+            telemetry.sessions_unattached_total.inc()
+            self._event(SessionEvent.LOST, session, player)
+        self._events_waiting = 0
+        inputs, refused = self._inbox.take(core.shard, core.sessions)
+        for session in refused[0].tolist():
+            # Its socket closes, and the gateway's word of that will find no route any more.
+            on_link = self.routes.player_of(session)
+            if on_link is not None:
+                self._event(SessionEvent.LOST, session, on_link)
+        self._count()
+        return inputs, refused
+
+    def _event(self, event: SessionEvent, session: int, player: int) -> None:
+        self._events_waiting += 1
+        self._inbox.event(event, session, player)
+
+    def _count(self) -> None:
+        """Move what the inbox counted since the last tick into the metrics."""
+        now, before = self._inbox.counters, self._counted
+        for name in ("unknown_session", "duplicate", "bad_input", "gap", "overflow"):
+            grown = getattr(now, name) - getattr(before, name)
+            if grown:
+                telemetry.inputs_refused_total.labels(name).inc(grown)
+                setattr(before, name, getattr(now, name))
+
+
+def _column(data: bytes, dtype: str) -> Ints:
+    return np.frombuffer(data, dtype).astype(np.int64)
+
+
+def _inputs_that_fit_a_record(contract: WorldContract) -> int:
+    """How many inputs a tick's record can hold, with half of it left for everything else."""
+    fields = max((len(kind.fields) for kind in contract.inputs), default=0)
+    return PAYLOAD_BYTES_MAX // 2 // (24 + 4 * fields)

@@ -1,0 +1,240 @@
+"""One shard, ticking. `ShardLoop._tick` is the data path of the whole server, one line a step.
+
+The rules it keeps: results leave only after their tick is committed (`Journal.safe`), in order; what is held back is
+bounded, and past the bound the shard stands still and says so; a shard that is no longer ours is dropped without
+another word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import structlog
+
+from overworld import telemetry
+from overworld.errors import TitleError
+from overworld.shard.core import ShardCore
+from overworld.shard.inputs import TickInputs, TickOutcome
+from overworld.wire.v1 import client_pb2, link_pb2
+from overworld.worker import records
+from overworld.worker.audit import AuditRing
+from overworld.worker.clock import TickClock
+from overworld.worker.journal import Journal, Trouble
+from overworld.worker.publisher import TickStamp, outputs
+from overworld.worker.reception import Outlet, Reception
+from overworld.worker.ring import Pending
+from overworld.worker.snapshots import Snapshotter
+
+log = structlog.get_logger(__name__)
+
+
+class End(enum.Enum):
+    """Why a shard's loop returned."""
+
+    STOPPED = "stopped"
+    FENCED = "fenced"
+    REBASE = "rebase"
+    TITLE_FAILED = "title_failed"
+
+
+@dataclass(frozen=True)
+class LoopLimits:
+    """See WorkerSettings for what they mean. `phase`: where in an interval this shard's ticks stand, 0 to 1."""
+
+    ticks_held_max: int = 40
+    digest_ticks: int = 20
+    phase: float = 0.0
+    beat_s: float = 0.25
+
+
+@dataclass(slots=True)
+class _Held:
+    """One tick's results, waiting for its commit."""
+
+    tick: int
+    encoded_s: float
+    messages: list[tuple[Outlet, bytes]]
+
+
+class ShardLoop:
+    """Runs one shard under one grant, from a state that is ready to tick."""
+
+    def __init__(
+        self,
+        core: ShardCore,
+        epoch: int,
+        journal: Journal,
+        reception: Reception,
+        snapshots: Snapshotter,
+        audit: AuditRing,
+        limits: LoopLimits,
+    ) -> None:
+        """`journal` must call `on_journal` on every change."""
+        self._core = core
+        self._epoch = epoch
+        self._journal = journal
+        self._reception = reception
+        self._snapshots = snapshots
+        self._audit = audit
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._held: deque[_Held] = deque()
+        self._stopping = False
+        self._told_stalled = False
+        self._clock = TickClock(core.contract.grid.tick_interval_us, limits.phase, time.monotonic_ns())
+
+    @property
+    def core(self) -> ShardCore:
+        """The shard."""
+        return self._core
+
+    @property
+    def held(self) -> int:
+        """Ticks whose results wait for their commit."""
+        return len(self._held)
+
+    @property
+    def stalled(self) -> bool:
+        """True while the shard stands still because too much is held back."""
+        return self._journal.held >= self._limits.ticks_held_max
+
+    def stop(self) -> None:
+        """End at the next tick boundary."""
+        self._stopping = True
+
+    async def run(self) -> End:
+        """Tick until stopped, or until the shard cannot go on here."""
+        beats = self._loop.create_task(self._beat())
+        try:
+            while await self._until_due():
+                self._tick()
+        except TitleError as error:
+            log.error("title_failed", shard=self._core.index, tick=self._core.tick, reason=str(error), exc_info=error)
+            return End.TITLE_FAILED
+        finally:
+            beats.cancel()
+        if self._journal.trouble is None:
+            return End.STOPPED
+        return End.FENCED if self._journal.trouble is Trouble.FENCED else End.REBASE
+
+    # ------------------------------------------------------------ the data path
+
+    def _tick(self) -> None:
+        began_ns = time.monotonic_ns()
+        late_ns = self._clock.begin_tick(began_ns)
+        inputs, refused = self._reception.take(self._core, self._loop.time())  # 1. the inputs of this tick
+        outcome = self._core.step(inputs)  # 2. pure
+        updates = self._core.encode()  # 3. each changed cell once
+        keyframes = self._core.keyframes(self._reception.watches.wanted)
+        stamp = TickStamp(self._core.index, self._epoch, self._core.tick)
+        watches, routes = self._reception.watches, self._reception.routes
+        self._journal.append(self._record(inputs, outcome))  # 4. compare-and-swap, on its way while we go on
+        self._hold(outputs(stamp, outcome, refused, updates, keyframes, watches, routes))  # 5. until it is committed
+        self._audit.keep(self._core)
+        self._snapshots.after_tick(self._core, self._journal.chain)
+        self._measure(late_ns, time.monotonic_ns() - began_ns, len(inputs))
+
+    def on_journal(self) -> None:
+        """6. Publish what is committed, in order. The journal calls this whenever something changed."""
+        if self._journal.trouble is None:
+            self.release(self._journal.safe)
+            self._snapshots.committed(self._journal.committed)
+
+    def release(self, up_to_tick: int) -> None:
+        """Send the results of ticks that are durable."""
+        now_s = self._loop.time()
+        while self._held and self._held[0].tick <= up_to_tick:
+            held = self._held.popleft()
+            for link, body in held.messages:
+                link.send_serialized(body)
+                telemetry.output_bytes.inc(len(body))
+            telemetry.release_seconds.observe(now_s - held.encoded_s)
+            telemetry.ticks_released_total.inc()
+        self._audit.commit(up_to_tick)
+
+    # ------------------------------------------------------------ pieces
+
+    def _record(self, inputs: TickInputs, outcome: TickOutcome) -> Pending:
+        return records.pending(
+            self._core,
+            inputs,
+            outcome,
+            epoch=self._epoch,
+            chain=self._journal.chain,
+            wall_ms=time.time_ns() // 1_000_000,
+            digest=self._core.tick % self._limits.digest_ticks == 0,
+        )
+
+    def _hold(self, messages: list[tuple[Outlet, bytes]]) -> None:
+        self._held.append(_Held(self._core.tick, self._loop.time(), messages))
+
+    def _measure(self, late_ns: int, took_ns: int, inputs: int) -> None:
+        telemetry.ticks_total.inc()
+        telemetry.tick_seconds.observe(took_ns / 1e9)
+        telemetry.tick_late_seconds.observe(late_ns / 1e9)
+        telemetry.inputs_applied_total.inc(inputs)
+        if took_ns > self._core.contract.grid.tick_interval_us * 1000:
+            telemetry.tick_over_budget_total.inc()
+
+    # ------------------------------------------------------------ when
+
+    async def _until_due(self) -> bool:
+        """Wait for the next tick. False where there will be none."""
+        interval_s = self._core.contract.grid.tick_interval_us / 1e6
+        while not self._over:
+            self._tell_of_stall()
+            if self.stalled:
+                await self._stand_still(interval_s)
+                continue
+            wait_ns = self._clock.wait_ns(time.monotonic_ns())
+            # Yield even when late: other shards and the answers of the store come first.
+            await asyncio.sleep(min(wait_ns / 1e9, interval_s))
+            if wait_ns == 0:
+                return not self._over
+        return False
+
+    async def _stand_still(self, poll_s: float) -> None:
+        """Run no tick until most of what is held back has gone out."""
+        telemetry.stalls_total.inc()
+        log.warning("shard_stalled", shard=self._core.index, tick=self._core.tick, held=self._journal.held)
+        self._reception.stalled = True
+        while not (self._over or self._caught_up):
+            await asyncio.sleep(poll_s)
+        self._reception.stalled = False
+        skipped = self._clock.skip(time.monotonic_ns())
+        telemetry.ticks_skipped_total.inc(skipped)
+        log.info("shard_resumed", shard=self._core.index, tick=self._core.tick, skipped_ticks=skipped)
+
+    @property
+    def _over(self) -> bool:
+        return self._stopping or self._journal.trouble is not None
+
+    @property
+    def _caught_up(self) -> bool:
+        return self._journal.held * 4 <= self._limits.ticks_held_max
+
+    def _tell_of_stall(self) -> None:
+        """Players are told before the world stands still: what they see does so already."""
+        if not self._told_stalled and self._journal.held * 2 >= self._limits.ticks_held_max:
+            self._told_stalled = True
+            self._notice(client_pb2.Notice.CODE_STALLED, "the world stands still: its results cannot be made durable")
+        elif self._told_stalled and self._caught_up:
+            self._told_stalled = False
+            self._notice(client_pb2.Notice.CODE_RESUMED, "the world goes on")
+
+    def _notice(self, code: int, text: str) -> None:
+        notice = link_pb2.ShardNotice(shard=self._core.index, code=code, text=text)
+        body = link_pb2.LinkMessage(notice=notice).SerializeToString()
+        for link in self._reception.links:
+            link.send_serialized(body)
+
+    async def _beat(self) -> None:
+        """Appends are the heartbeat; where there are none for a while (a stall), beat by hand."""
+        while True:
+            await asyncio.sleep(self._limits.beat_s)
+            if self._journal.idle_s >= self._limits.beat_s and self._journal.trouble is None:
+                await self._journal.beat()
