@@ -1,0 +1,186 @@
+"""One tick of one shard to everyone here who sees it: the gateway's hot path.
+
+A worker sends each tick once. For each group of viewers the pieces of its cells are joined once, as they are; a
+viewer's own pieces (acks, views with their keyframes, owner's values) are appended for the time of its send, and taken
+off again. Cells of a view are runs of consecutive numbers and pieces come in cell order, so a run's pieces are one
+slice of the worker's bytes.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import numpy as np
+
+from overworld import telemetry
+from overworld.gateway import pieces
+from overworld.gateway.ticks import Tick
+from overworld.gateway.views import Group, Viewer, Views
+
+HEADROOM_BYTES = 14
+"""Room before a frame for the socket library to write its header in place."""
+
+_ROOM = bytes(HEADROOM_BYTES)
+_NOTHING = b""
+
+
+class _Plan:
+    """The groups that see one shard, and all their runs flat: int64[sum of runs]."""
+
+    def __init__(self, groups: list[Group], shard: int, generation: int) -> None:
+        self.generation = generation
+        self.groups = groups
+        self.run_counts = [len(group.runs[shard]) // 2 for group in groups]
+        self.bounds = np.fromiter(chain.from_iterable(group.runs[shard] for group in groups), np.int64)
+
+
+class Fanout:
+    """Sends ticks to viewers. Nothing here waits."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+        self._newest: dict[int, tuple[int, int]] = {}
+        self._plans: dict[int, _Plan] = {}
+        self.viewers: dict[int, Viewer] = {}
+        """Viewers by session."""
+
+    def newer(self, shard: int, epoch: int, tick: int) -> bool:
+        """True for a tick above all seen of its shard, which it then is. Others must be dropped: they are from an owner
+        that has been replaced, or came twice.
+        """
+        mark = (epoch, tick)
+        if mark <= self._newest.get(shard, (0, -1)):
+            return False
+        self._newest[shard] = mark
+        return True
+
+    def deliver(self, tick: Tick) -> None:
+        """Send one tick."""
+        self._forget_stale(tick.shard)
+        addressed = self._move(tick)
+        self._give_keyframes(tick)
+        addressed += self._give_acks(tick)
+        addressed += self._give_owns(tick)
+        self._send(tick)
+        self._send_rest(addressed)
+
+    # ------------------------------------------------------------ a viewer reads too slowly, or reads again
+
+    def pause(self, viewer: Viewer) -> None:
+        """The viewer gets nothing until `resume`; what it misses is made up for by keyframes."""
+        assert viewer.behind
+        viewer.owed |= self._views.remove(viewer)
+
+    def resume(self, viewer: Viewer) -> None:
+        """The viewer reads again: its client forgets everything, and gets its cells anew."""
+        viewer.behind = False
+        catch_up = pieces.left(sorted(viewer.owed)) if viewer.owed else _NOTHING
+        catch_up += viewer.kept_ack + viewer.kept_own
+        viewer.owed, viewer.kept_ack, viewer.kept_own = frozenset(), _NOTHING, _NOTHING
+        if catch_up:
+            viewer.send(bytearray(_ROOM + catch_up), HEADROOM_BYTES)
+        if viewer.center >= 0:
+            self._views.place(viewer, viewer.center)
+
+    # ------------------------------------------------------------ the steps of a delivery
+
+    def _forget_stale(self, shard: int) -> None:
+        for viewer, cells in self._views.rekey(shard):
+            # A message of its own: within one frame, updates would come before it.
+            viewer.send(bytearray(_ROOM + pieces.left(cells)), HEADROOM_BYTES)
+
+    def _move(self, tick: Tick) -> list[Viewer]:
+        moved = []
+        for session, center in tick.views:
+            viewer = self.viewers.get(session)
+            if viewer is None:
+                continue
+            if viewer.behind:
+                viewer.center = center
+                continue
+            forget = self._views.place(viewer, center)
+            if forget:
+                viewer.extra += pieces.left(forget)
+                moved.append(viewer)
+        return moved
+
+    def _give_keyframes(self, tick: Tick) -> None:
+        for cell, keyframe in tick.keyframes:
+            ready = self._views.keyframe(cell)
+            if ready:
+                piece = pieces.entered(cell) + keyframe
+                for viewer in ready:
+                    viewer.extra += piece
+
+    def _give_acks(self, tick: Tick) -> list[Viewer]:
+        addressed = []
+        acks = pieces.AckPieces(tick.shard, tick.tick)
+        for session, seq in tick.acks:
+            viewer = self.viewers.get(session)
+            if viewer is None:
+                continue
+            viewer.acked(seq)
+            if viewer.behind:
+                viewer.kept_ack = acks.piece(seq)
+            else:
+                viewer.extra += acks.piece(seq)
+                addressed.append(viewer)
+        return addressed
+
+    def _give_owns(self, tick: Tick) -> list[Viewer]:
+        addressed = []
+        for session, piece in tick.owns:
+            viewer = self.viewers.get(session)
+            if viewer is None:
+                continue
+            if viewer.behind:
+                viewer.kept_own = piece
+            else:
+                viewer.extra += piece
+                addressed.append(viewer)
+        return addressed
+
+    def _send(self, tick: Tick) -> None:
+        plan = self._plan(tick.shard)
+        if not plan.groups:
+            return
+        updates = tick.updates
+        # Where each run's bytes begin and end in `updates`.
+        cuts = tick.update_offsets[np.searchsorted(tick.update_cells, plan.bounds)].tolist()
+        head = _ROOM + pieces.head(tick.shard, tick.epoch, tick.tick, tick.tick_interval_us)
+        frames = total = at = 0
+        for group, runs in zip(plan.groups, plan.run_counts, strict=True):
+            frame = bytearray(head)
+            for _ in range(runs):
+                begin, end = cuts[at], cuts[at + 1]
+                at += 2
+                if begin != end:
+                    frame += updates[begin:end]
+            shared = len(frame)
+            for viewer in group.viewers:
+                if viewer.extra:
+                    frame += viewer.extra
+                    viewer.extra = _NOTHING
+                    total += len(frame) - shared
+                    viewer.send(frame, HEADROOM_BYTES)
+                    del frame[shared:]
+                else:
+                    viewer.send(frame, HEADROOM_BYTES)
+            frames += len(group.viewers)
+            total += len(group.viewers) * (shared - HEADROOM_BYTES)
+        telemetry.gateway_frames_total.inc(frames)
+        telemetry.gateway_frame_bytes_total.inc(total)
+
+    def _send_rest(self, addressed: list[Viewer]) -> None:
+        """Pieces of viewers who see nothing of this shard."""
+        for viewer in addressed:
+            if viewer.extra:
+                viewer.send(bytearray(_ROOM + viewer.extra), HEADROOM_BYTES)
+                viewer.extra = _NOTHING
+
+    def _plan(self, shard: int) -> _Plan:
+        generation = self._views.generation[shard]
+        plan = self._plans.get(shard)
+        if plan is None or plan.generation != generation:
+            plan = self._plans[shard] = _Plan(list(self._views.groups(shard)), shard, generation)
+        return plan

@@ -1,0 +1,280 @@
+"""One client from its first message to its close. Sans-I/O: messages, answers and times come in, `Effect`s come out.
+
+    GREETING --hello--> CHECKING --token is new--> ATTACHING --joined--> PLAYING
+        |   \\--hello with resume-----------------/                         |
+        \\-------------------------- end ----------------------------------> OVER
+
+A session outlives its worker: while PLAYING, `attached` says whether a worker has it. Inputs are kept until they are acked, and
+sent again to the next worker, which ignores what it has applied already.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from overworld.errors import WireError
+from overworld.gateway.codes import CloseCode
+from overworld.gateway.inputs import Forward, InputRules
+from overworld.gateway.tokens import Login, ResumeTokens, Verifier
+from overworld.gateway.welcome import PROTOCOL
+from overworld.wire.v1 import client_pb2 as pb
+
+SEARCHING_AFTER_S = 0.5
+"""A client is told that its worker is being looked for when that takes longer than this."""
+
+
+class SessionState(enum.Enum):
+    """Where a session stands."""
+
+    GREETING = "greeting"
+    CHECKING = "checking"
+    ATTACHING = "attaching"
+    PLAYING = "playing"
+    OVER = "over"
+
+
+@dataclass(frozen=True)
+class SessionRules:
+    """What all sessions of one gateway share. `home_of` gives the shard a player lives in."""
+
+    title: str
+    inputs: InputRules
+    verifier: Verifier
+    resumes: ResumeTokens
+    home_of: Callable[[int], int]
+    inputs_waiting_max: int = 32
+    hello_s: float = 5.0
+    world_wait_s: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class UseToken:
+    """Find out whether the login's token is used for the first time, then call `token_used`."""
+
+    login: Login
+
+
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """Attach to the shard when it can be reached: call `attach` then."""
+
+    shard: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Ask the shard's worker to let the session play."""
+
+    shard: int
+    resume: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """Tell the shard's worker that the socket is gone."""
+
+    shard: int
+    leaving: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Greet:
+    """Send the Welcome."""
+
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send a Notice."""
+
+    code: pb.Notice.Code.ValueType
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Send a Pong."""
+
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the socket."""
+
+    code: int
+    reason: str
+
+
+Effect = UseToken | Seek | Attach | Detach | Forward | Greet | Tell | Answer | Close
+Effects = Sequence[Effect]
+
+
+class Session:
+    """The state machine. `fresh` is the number the session gets if it is a new one. Times: `now_s` monotonic, `wall_s` since 1970."""
+
+    def __init__(self, rules: SessionRules, fresh: int, now_s: float) -> None:
+        self._rules = rules
+        self.state = SessionState.GREETING
+        self.session = fresh
+        self.player = 0
+        self.shard = -1
+        self.attached = False
+        """True while a worker has been asked for the session, or has it."""
+        self._resume = False
+        self._last_sent = 0
+        self._applied = 0
+        self._waiting: deque[Forward] = deque()
+        self._told = False
+        self._unserved_s = math.inf
+        self.deadline_s = now_s + rules.hello_s
+        """When `check` has something to do."""
+
+    @property
+    def inputs_waiting(self) -> int:
+        """Inputs sent and not yet acked."""
+        return len(self._waiting)
+
+    # ------------------------------------------------------------ from the client
+
+    def received(self, message: pb.ClientMessage, now_s: float, wall_s: float) -> Effects:
+        """One message of the client. Raises WireError where the socket must be closed."""
+        kind = message.WhichOneof("message")
+        if kind == "input" and self.state is SessionState.PLAYING:
+            return self._input(message.input)
+        if kind is None:
+            raise WireError(CloseCode.BAD_MESSAGE, "a ClientMessage with nothing in it")
+        if (kind == "hello") != (self.state is SessionState.GREETING):
+            raise WireError(CloseCode.HELLO_EXPECTED, "hello must be the first message, and comes once")
+        if kind == "hello":
+            return self._hello(message.hello, now_s, wall_s)
+        if kind == "ping":
+            return (Answer(message.ping.nonce),)
+        if kind == "bye":
+            return (*self.end(leaving=True), Close(CloseCode.BYE, "bye"))
+        raise WireError(CloseCode.POLICY, "an input before the Welcome")
+
+    def _hello(self, hello: pb.Hello, now_s: float, wall_s: float) -> Effects:
+        rules = self._rules
+        if hello.protocol != PROTOCOL:
+            text = f"this server speaks protocol {PROTOCOL}, not {hello.protocol}"
+            raise WireError(CloseCode.PROTOCOL_VERSION, text)
+        if hello.title != rules.title:
+            raise WireError(CloseCode.UNKNOWN_TITLE, f"this cluster runs {rules.title}")
+        if hello.resume:
+            resume = rules.resumes.open(hello.resume, wall_s)
+            self.session, self.player, self._resume = resume.session, resume.player, True
+            return self._seek(now_s)
+        login = rules.verifier.verify(hello.token, wall_s)
+        self.player = login.player
+        self.state = SessionState.CHECKING
+        return (UseToken(login),)
+
+    def _input(self, message: pb.Input) -> Effects:
+        values = self._rules.inputs.check(message.kind, message.values)
+        seq = message.seq
+        if seq != self._last_sent + 1:
+            if seq <= self._last_sent:
+                return ()
+            text = f"input {seq} after input {self._last_sent}"
+            raise WireError(CloseCode.INPUT_GAP, text)
+        if len(self._waiting) >= self._rules.inputs_waiting_max:
+            raise WireError(CloseCode.POLICY, f"more than {self._rules.inputs_waiting_max} inputs wait to be applied")
+        item = Forward(seq, message.kind, message.seen_tick, values)
+        self._last_sent = seq
+        self._waiting.append(item)
+        return (item,) if self.attached else ()
+
+    # ------------------------------------------------------------ from the token ledger and the worker
+
+    def token_used(self, first: bool | None, now_s: float) -> Effects:
+        """The answer to `UseToken`: None where nobody could tell. Raises WireError."""
+        if self.state is not SessionState.CHECKING:
+            return ()
+        if first is None:
+            raise WireError(CloseCode.TRY_LATER, "logins are not possible now: try again in 2 seconds")
+        if not first:
+            raise WireError(CloseCode.NOT_AUTHORISED, "the token is not good here")
+        return self._seek(now_s)
+
+    def _seek(self, now_s: float) -> Effects:
+        self.shard = self._rules.home_of(self.player)
+        self.state = SessionState.ATTACHING
+        self._unserve(now_s)
+        return (Seek(self.shard),)
+
+    def attach(self) -> Effects:
+        """The home shard's worker can be reached, and does not know of this session."""
+        if self.state not in (SessionState.ATTACHING, SessionState.PLAYING):
+            return ()
+        self.attached = True
+        return (Attach(self.shard, self._resume),)
+
+    def lost(self, now_s: float) -> None:
+        """The home shard's worker cannot be reached any more."""
+        if self.attached:
+            self.attached = False
+            if self.state is SessionState.PLAYING:
+                self._unserve(now_s)
+
+    def joined(self, last_seq: int) -> Effects:
+        """The worker has the session; `last_seq` is the last input it has applied."""
+        if self.state not in (SessionState.ATTACHING, SessionState.PLAYING) or not self.attached:
+            return ()
+        effects: list[Effect] = []
+        if self.state is SessionState.ATTACHING:
+            self.state, self._resume = SessionState.PLAYING, True
+            self._last_sent = self._applied = last_seq
+            effects.append(Greet(last_seq))
+        elif last_seq < self._applied:
+            # Only a world without a journal goes back. Its inputs cannot be numbered on.
+            return (*self.end(leaving=False), Close(CloseCode.SESSION_OVER, "the world went back in time"))
+        else:
+            self.acked(last_seq)
+            effects += self._waiting
+        if self._told:
+            effects.append(Tell(pb.Notice.CODE_RESUMED))
+        self._told, self._unserved_s, self.deadline_s = False, math.inf, math.inf
+        return effects
+
+    def acked(self, seq: int) -> None:
+        """The worker has applied the inputs up to `seq`."""
+        self._applied = seq
+        waiting = self._waiting
+        while waiting and waiting[0].seq <= seq:
+            waiting.popleft()
+
+    def refused(self, code: int, reason: str) -> Effects:
+        """The worker will not have the session, or says that its socket must be closed."""
+        return (*self.end(leaving=False), Close(code, reason))
+
+    # ------------------------------------------------------------ time, and the end
+
+    def check(self, now_s: float) -> Effects:
+        """What time alone brings. Raises WireError 4002 without a hello in time, 4009 without a worker for too long."""
+        if now_s < self.deadline_s:
+            return ()
+        if self.state is SessionState.GREETING:
+            raise WireError(CloseCode.HELLO_EXPECTED, f"no hello within {self._rules.hello_s:g} s")
+        if now_s - self._unserved_s >= self._rules.world_wait_s:
+            raise WireError(CloseCode.WORLD_UNAVAILABLE, "no worker runs the player's part of the world now")
+        self.deadline_s = self._unserved_s + self._rules.world_wait_s
+        if self._told or self.state not in (SessionState.ATTACHING, SessionState.PLAYING):
+            return ()
+        self._told = True
+        return (Tell(pb.Notice.CODE_SEARCHING),)
+
+    def end(self, leaving: bool) -> Effects:
+        """The socket is gone, or will be. `leaving`: the player said goodbye."""
+        attached, self.attached = self.attached, False
+        self.state = SessionState.OVER
+        self.deadline_s = math.inf
+        return (Detach(self.shard, leaving),) if attached else ()
+
+    def _unserve(self, now_s: float) -> None:
+        self._unserved_s = now_s
+        self.deadline_s = now_s + min(SEARCHING_AFTER_S, self._rules.world_wait_s)

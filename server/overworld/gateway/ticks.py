@@ -1,0 +1,108 @@
+"""A worker's `TickOutput`, taken apart and checked: all of it before any of it has an effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from overworld.errors import LinkError
+from overworld.wire.v1.link_pb2 import TickOutput
+from overworld.world.grid import Grid
+
+U32 = npt.NDArray[np.uint32]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One tick of one shard, for one gateway.
+
+    Pieces are ready `Frame` bytes. Piece i of the updates is of cell `update_cells[i]` (uint32[m], ascending). It is
+    `updates[update_offsets[i]:update_offsets[i + 1]]` (int64[m + 1]).
+    """
+
+    shard: int
+    epoch: int
+    tick: int
+    tick_interval_us: int
+    update_cells: U32
+    update_offsets: Ints
+    updates: bytes
+    keyframes: list[tuple[int, bytes]]
+    """(cell, piece)"""
+    acks: list[tuple[int, int]]
+    """(session, last input applied)"""
+    views: list[tuple[int, int]]
+    """(session, cell it looks from)"""
+    owns: list[tuple[int, bytes]]
+    """(session, piece)"""
+    closed: list[tuple[int, int]]
+    """(session, close code)"""
+    joined: list[tuple[int, int]]
+    """(session, last input applied before)"""
+
+
+def decode(output: TickOutput, grid: Grid) -> Tick:
+    """Raises LinkError where the worker's columns do not fit together."""
+    updates = output.updates
+    sizes = _u32(output.update_sizes_u32)
+    cells = _u32(output.update_cells_u32)
+    tick = Tick(
+        shard=output.shard,
+        epoch=output.epoch,
+        tick=output.tick,
+        tick_interval_us=output.tick_interval_us,
+        update_cells=cells,
+        update_offsets=_offsets(sizes, len(cells), len(updates)),
+        updates=updates,
+        keyframes=_cut(_u32(output.keyframe_cells_u32).tolist(), output.keyframe_sizes_u32, output.keyframes),
+        acks=_pairs(output.ack_sessions_i64, output.ack_seqs_u32),
+        views=_pairs(output.view_sessions_i64, output.view_cells_u32),
+        owns=_cut(_i64(output.own_sessions_i64), output.own_sizes_u32, output.owns),
+        closed=_pairs(output.closed_sessions_i64, output.closed_codes_u32),
+        joined=_pairs(output.joined_sessions_i64, output.joined_seqs_u32),
+    )
+    if bool((cells[1:] < cells[:-1]).any()):
+        raise LinkError("update cells do not ascend")
+    cells_max = grid.cells_x * grid.cells_y
+    if any(cell >= cells_max for _, cell in tick.views) or any(cell >= cells_max for cell, _ in tick.keyframes):
+        raise LinkError(f"a cell number in a world of {cells_max} cells is too large")
+    return tick
+
+
+def _u32(column: bytes) -> U32:
+    if len(column) % 4:
+        raise LinkError("a column ends in the middle of a number")
+    return np.frombuffer(column, "<u4")
+
+
+def _i64(column: bytes) -> list[int]:
+    if len(column) % 8:
+        raise LinkError("a column ends in the middle of a number")
+    return np.frombuffer(column, "<i8").tolist()  # type: ignore[no-any-return]
+
+
+def _offsets(sizes: U32, pieces: int, data_bytes: int) -> Ints:
+    offsets = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    if len(sizes) != pieces or int(offsets[-1]) != data_bytes:
+        raise LinkError(f"{pieces} pieces, {len(sizes)} sizes and {data_bytes} bytes do not belong together")
+    return offsets
+
+
+def _cut(keys: list[int], sizes: bytes, data: bytes) -> list[tuple[int, bytes]]:
+    if not keys and not sizes and not data:
+        return []
+    offsets = _offsets(_u32(sizes), len(keys), len(data)).tolist()
+    return [(key, data[begin:end]) for key, (begin, end) in zip(keys, pairwise(offsets), strict=True)]
+
+
+def _pairs(keys: bytes, values: bytes) -> list[tuple[int, int]]:
+    if not keys and not values:
+        return []
+    if len(keys) != 2 * len(values):
+        raise LinkError(f"columns of {len(keys)} and {len(values)} bytes do not belong together")
+    return list(zip(_i64(keys), _u32(values).tolist(), strict=True))
