@@ -92,18 +92,19 @@ class ShardCore:
         """The title's columns of this tick's inputs, and the acks; notes each player's last input."""
         players = self.shard.players
         rows = self.sessions.rows_of(inputs.sessions)
-        assert (rows >= 0).all(), "the inbox lets only known sessions in"
+        # The inbox lets only known sessions in, but this tick's own events may have ended one since.
+        here = rows >= 0
         ends = np.cumsum(inputs.counts)
         starts = ends - inputs.counts
         avatar = self._avatar_rows(rows)
         columns = {}
         for kind, declared in enumerate(self.title.inputs):
             fields = self.contract.inputs[kind].fields
-            of_kind = np.flatnonzero(inputs.kinds == kind)
+            of_kind = np.flatnonzero(here & (inputs.kinds == kind))
             values = {c.name: inputs.values[starts[of_kind] + i] for i, c in enumerate(fields)}
             columns[declared] = InputColumns(rows[of_kind], avatar[of_kind], inputs.seen_ticks[of_kind], values)
-        players.last_seq[rows] = inputs.seqs
-        last = np.flatnonzero(np.append(rows[1:] != rows[:-1], np.ones(min(len(rows), 1), np.bool_)))
+        players.last_seq[rows[here]] = inputs.seqs[here]
+        last = np.flatnonzero(np.append(rows[1:] != rows[:-1], np.ones(min(len(rows), 1), np.bool_)) & here)
         return Inputs(columns), (inputs.sessions[last], inputs.seqs[last])
 
     def _avatar_rows(self, players: Ints) -> Ints:
