@@ -1,5 +1,4 @@
-"""Outputs for gateway links: each gets what it asked for and nothing else, and the bytes are an ordinary LinkMessage.
-"""
+"""Outputs for gateway links: each gets what it asked for and nothing else, as an ordinary LinkMessage."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The ring of un-acknowledged records, against a store that loses answers, forgets its newest records and goes away.
-"""
+"""The ring of un-acknowledged records, against a store that loses answers, forgets its newest records and goes away."""
 
 from __future__ import annotations
 

@@ -49,7 +49,10 @@ class Follower:
         where = f"shard {self.core.index} tick {entry.tick}"
         if entry.tick != self.tick + 1:
             raise JournalGap(f"{where}: the record before it was of tick {self.tick}")
-        found = record.decode(entry.payload)
+        try:
+            found = record.decode(entry.payload)
+        except RecordCorrupt as error:
+            raise RecordCorrupt(f"{where}: {error}") from error
         previous = self.chain or record.GENESIS
         if (found.shard, found.tick) != (self.core.index, entry.tick):
             raise RecordCorrupt(f"{where}: holds a record of shard {found.shard} tick {found.tick}")

@@ -75,6 +75,7 @@ class Worker:
         self._pulse: Pulse | None = None
         self._live: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._taking = False
         self._draining = False
         self.address = ""
 
@@ -198,7 +199,8 @@ class Worker:
                 live = [m for m in members if m.silent_s < SILENT_S_MAX]
                 self._live = [m.address for m in live if not m.load.get(DRAINING)]
                 peers.follow({m.address for m in live} - {self.address})
-            await asyncio.sleep(ANNOUNCE_S)
+            # More often at first: whoever starts at the same time must have been heard before shards are shared out.
+            await asyncio.sleep(ANNOUNCE_S if self._taking else min(ANNOUNCE_S, self._settings.start_wait_s / 4))
 
     async def _announce(self) -> None:
         load = {"shards": float(len(self._hosts)), DRAINING: float(self._draining)}
@@ -221,6 +223,7 @@ class Worker:
     async def _keep(self, keeper: Keeper) -> None:
         # Workers that start together must know of each other before they share the shards out.
         await asyncio.sleep(self._settings.start_wait_s)
+        self._taking = True
         await keeper.run()
 
     # ------------------------------------------------------------ views
