@@ -83,8 +83,9 @@ async def _follow(core: ShardCore, start: Start | None, head: Head, ownership: O
         core.setup()
         follower = Follower(core, b"")
     else:
-        snapshot.restore(core, start.data)
-        follower = Follower(core, start.chain, start.epoch)
+        # The head within the snapshot, not the list it was found in: a rebuilt manifest does not know chains.
+        restored = snapshot.restore(core, start.data)
+        follower = Follower(core, restored.chain, restored.epoch)
     source = start.name if start else "setup"
     from_tick = core.tick
     if core.tick > head.tick:

@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from overworld.store.ports import Grant
+from overworld.store.snapshots import SnapshotBytes, Start
 
-
-@dataclass(frozen=True)
-class Start:
-    """A state to start from: a snapshot's bytes, verified as stored, and where it belongs. `name` is for people."""
-
-    name: str
-    tick: int
-    epoch: int
-    chain: bytes
-    data: bytes
-
-
-@dataclass(frozen=True)
-class SnapshotBytes:
-    """A snapshot to be stored."""
-
-    tick: int
-    chain: bytes
-    state_digest: bytes
-    wall_ms: int
-    data: bytes
+__all__ = ["Shelf", "SnapshotBytes", "Start"]
 
 
 class Shelf(Protocol):
