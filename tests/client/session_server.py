@@ -7,13 +7,16 @@ from tests.client.worlds import welcome
 
 
 class SessionServer:
-    """Keeps the session over sockets. `applied` holds the values of every input applied, in order."""
+    """Keeps the session over sockets; a hello without a resume token begins the player's next one, whose numbers go on.
+
+    `applied` holds the values of every input applied, in order.
+    """
 
     def __init__(self) -> None:
         self.applied: list[tuple[int, ...]] = []
         self.acked = 0
-        self.session = 7
-        self.resumes = 0
+        self.session = 0
+        self.issued: list[bytes] = []
         self.tick = 0
         self.violations: list[str] = []
 
@@ -38,18 +41,16 @@ class SessionServer:
             frame.acks.add(seq=self.acked, shard=0, tick=self.tick)
         return frame.SerializeToString()
 
-    def forget_session(self) -> None:
-        """The session ends: a next hello begins a new one, and the player's numbers go on."""
-        self.session += 1
-
     def _greet(self, hello: pb.Hello) -> bytes:
-        known = f"resume-{self.session}-{self.resumes}".encode()
-        if hello.resume and hello.resume != known:
-            self.violations.append(f"resumed with {hello.resume!r}, the newest is {known!r}")
-        self.resumes += 1
+        # A Welcome may get lost, so every token of the session is good, not only the newest.
+        if hello.resume and hello.resume not in self.issued:
+            self.violations.append(f"resumed with {hello.resume!r}, but the session gave {self.issued}")
+        if not hello.resume:
+            self.session += 1
+            self.issued.clear()
+        self.issued.append(f"resume-{self.session}-{len(self.issued)}".encode())
         told = welcome(last_seq=len(self.applied))
-        told.session = self.session
-        told.resume = f"resume-{self.session}-{self.resumes}".encode()
+        told.session, told.resume = self.session, self.issued[-1]
         self.acked = len(self.applied)
         return pb.Frame(welcomes=[told]).SerializeToString()
 

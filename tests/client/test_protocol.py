@@ -408,7 +408,6 @@ def test_inputs_of_a_session_that_ended_are_abandoned_and_never_sent_to_the_next
             wire.run(("cut", 1))
             wire.session.opened(wire.now)
             wire.session.closed(4008, "session over", wire.now, 0.5)
-            wire.server.forget_session()
         else:
             wire.run(deed)
     wire.settle()

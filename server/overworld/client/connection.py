@@ -6,6 +6,7 @@
         print(client.mirror.own())
 
 All decisions are the session's (`overworld.client.protocol`); this shell opens sockets, carries bytes and keeps time.
+It reads the monotonic clock itself, because uvloop's `loop.time` counts whole milliseconds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import asyncio
 import contextlib
 import random
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -104,7 +106,7 @@ class Client:
             title,
             token if isinstance(token, str) else "",
             self._mirror,
-            now=self._loop.time(),
+            now=time.monotonic(),
             limits=limits,
             statistics=statistics,
         )
@@ -155,7 +157,7 @@ class Client:
         contract = self._mirror.contract
         if contract is None:
             raise ValueError("inputs are not known before the first Welcome")
-        now = self._loop.time()
+        now = time.monotonic()
         seq = self.session.submit(contract.inputs[number], values, now, self._mirror.home_tick())
         self._flush(now)
         return seq
@@ -186,7 +188,7 @@ class Client:
         """Say bye, wait a little for the server's answer, and close."""
         self._leaving.set()
         self.session.bye()
-        self._flush(self._loop.time())
+        self._flush(time.monotonic())
         if self._task is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.options.leave_timeout_s):
@@ -251,7 +253,7 @@ class Client:
         finally:
             socket.abandon()
             self._socket = None
-        verdict = self.session.closed(*gone, self._loop.time(), self._chance.random())
+        verdict = self.session.closed(*gone, time.monotonic(), self._chance.random())
         if self._witness is not None:
             self._witness.gone(verdict)
         return verdict
@@ -288,7 +290,7 @@ class Client:
 
         def keep_time() -> None:
             nonlocal wake
-            now = self._loop.time()
+            now = time.monotonic()
             why = self.session.wake(now)
             if why is not None:
                 socket.drop(why)
@@ -306,13 +308,13 @@ class Client:
     # ------------------------------------------------------------ the socket's events
 
     def _opened(self, socket: Socket) -> None:
-        now = self._loop.time()
+        now = time.monotonic()
         self._socket = socket
         self.session.opened(now)
         self._flush(now)
 
     def _received(self, socket: Socket, data: bytes) -> None:
-        now = self._loop.time()
+        now = time.monotonic()
         if self._witness is not None:
             self._witness.received(data)
         try:

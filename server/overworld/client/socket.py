@@ -6,6 +6,7 @@ Keeps no decisions: messages go to the session, and `gone` tells how the socket 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,8 +30,7 @@ class Socket(WSListener):  # type: ignore[misc, unused-ignore]
         on_control: Callable[[float], None],
     ) -> None:
         super().__init__()
-        self._loop = asyncio.get_running_loop()
-        self.gone: asyncio.Future[tuple[int, str]] = self._loop.create_future()
+        self.gone: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self._on_open, self._on_message, self._on_control = on_open, on_message, on_control
         self._transport: WSTransport | None = None
         self._fragments: list[bytes] = []
@@ -84,7 +84,7 @@ class Socket(WSListener):  # type: ignore[misc, unused-ignore]
         elif kind == WSMsgType.CLOSE:
             self._closed_by_server(transport, frame.get_payload_as_bytes())
         elif kind in (WSMsgType.PING, WSMsgType.PONG):
-            self._on_control(self._loop.time())
+            self._on_control(time.monotonic())
         elif kind == WSMsgType.TEXT:
             self.close(_NOT_BINARY, "a text message from the server")
         else:

@@ -247,7 +247,8 @@ async def play(options: BotOptions, stop: asyncio.Event) -> BotReport:
                 async with asyncio.timeout(wait_s):
                     await stop.wait()
             except TimeoutError:
-                before = _tell(swarm, before, time.monotonic() - began)
+                if wait_s == options.report_interval_s:
+                    before = _tell(swarm, before, time.monotonic() - began)
             if all(bot.client.stopped is not None for bot in swarm.bots):
                 break
     finally:
