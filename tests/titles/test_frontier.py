@@ -280,6 +280,19 @@ def test_drones_find_chase_and_shoot_the_nearest_ship_and_spare_each_other() -> 
     assert np.abs(drones.at.x - play[Ship].at.x[0]).max() < 40 * ONE
 
 
+def test_drones_go_for_the_nearer_of_two_ships() -> None:
+    play = space(1, 2)
+    put(play, 1, 310, 700)
+    put(play, 2, 343, 700)
+    drones = play[Drone]
+    drones.spawn(1)
+    drones.at.x, drones.at.y = 330 * ONE, 700 * ONE
+    until(play, lambda: drones.at.vx[0] != 0)
+    assert drones.at.vx[0] > 0
+    put(play, 2, 390, 700)
+    until(play, lambda: drones.at.vx[0] < 0, 30)
+
+
 def test_drones_leave_the_protected_alone() -> None:
     play = space(1)
     play[Ship].safe_tick = 10**6
@@ -304,6 +317,19 @@ def test_crystals_pay_heal_and_grow_elsewhere() -> None:
     assert len(crystals) == 2
     assert before[0] not in crystals.ids.tolist()
     assert before[1] in crystals.ids.tolist()
+
+
+def test_the_dead_collect_nothing() -> None:
+    play = duel()
+    victim = play.avatar(2, Ship)
+    play.tick([steer(1, FIRE)])
+    until(play, lambda: play[Ship].flags[victim] == DEAD)
+    play[Crystal].spawn(1)
+    play[Crystal].at.x, play[Crystal].at.y, play[Crystal].value = play[Ship].at.x[victim], play[Ship].at.y[victim], 10
+    first = int(play[Crystal].ids[0])
+    play.ticks(4)
+    assert play[Crystal].ids.tolist() == [first]
+    assert play[Ship].hp[victim] == 0
 
 
 def test_healing_ends_at_the_top() -> None:

@@ -68,6 +68,14 @@ def test_a_view_holds_exactly_the_cells_within_its_reach(grid: Grid, data: st.Da
     assert cell in expected
 
 
+@pytest.mark.parametrize(
+    ("cell", "view", "seen"), [(32, 32, 9), (32, 33, 21), (32, 64, 25), (64, 64, 9), (64, 1, 9), (1, 5, 109)]
+)
+def test_a_view_ends_where_the_next_cell_begins(cell: int, view: int, seen: int) -> None:
+    grid = Grid(width=cell * 15, height=cell * 15, cell=cell, view=view)
+    assert len(grid.view_of(7 * 15 + 7)) == seen
+
+
 @given(grids(), st.data())
 def test_who_sees_is_seen(grid: Grid, data: st.DataObject) -> None:
     cell = data.draw(st.integers(0, grid.cells_x * grid.cells_y - 1))

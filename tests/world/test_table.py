@@ -37,6 +37,8 @@ class TableAgainstDict(RuleBasedStateMachine):
         self.table = empty()
         self.model: dict[int, dict[str, int]] = {}
         self.spawned_before: set[int] = set()
+        self.told: set[int] = set()
+        self.departed: set[int] = set()
 
     @rule(count=st.integers(0, 40))
     def spawn(self, count: int) -> None:
@@ -60,6 +62,8 @@ class TableAgainstDict(RuleBasedStateMachine):
             self.table.remove(rows)
         for entity in set(gone):
             del self.model[entity]
+        self.departed |= self.told & set(gone)
+        self.told -= set(gone)
 
     @rule(ids=st.lists(st.integers(0, 400), max_size=12, unique=True), base=st.integers(-1000, 1000))
     def admit(self, ids: list[int], base: int) -> None:
@@ -94,6 +98,15 @@ class TableAgainstDict(RuleBasedStateMachine):
         other = empty()
         other.load(self.table.ids, self.table.columns, self.table.next_id)
         self.table = other
+        self.told, self.departed = set(), set()
+
+    @rule()
+    def tell(self) -> None:
+        """As replication would: every row was told, and its rank is here its own id."""
+        shadow = self.table.shadow
+        shadow.cell[:], shadow.rank[:], shadow.sent[:] = 1, self.table.ids, self.table.ids
+        shadow.departed = []
+        self.told, self.departed = set(self.model), set()
 
     @invariant()
     def holds_what_the_model_holds_in_id_order(self) -> None:
@@ -106,9 +119,14 @@ class TableAgainstDict(RuleBasedStateMachine):
         assert self.table.private.shape == (1, len(self.model))
 
     @invariant()
-    def shadows_have_the_rows_of_their_table(self) -> None:
+    def shadows_know_what_was_told_of_each_row(self) -> None:
         shadow = self.table.shadow
         assert shadow.sent.shape[1] == len(shadow.cell) == len(shadow.rank) == len(self.table)
+        expected = [entity if entity in self.told else 0 for entity in sorted(self.model)]
+        assert shadow.rank.tolist() == expected
+        assert shadow.sent.tolist() == [expected] * len(KIND.replicated)
+        assert shadow.cell.tolist() == [1 if entity in self.told else -1 for entity in sorted(self.model)]
+        assert sorted(rank for _, ranks in shadow.departed for rank in ranks.tolist()) == sorted(self.departed)
 
 
 TestTableAgainstDict = TableAgainstDict.TestCase
