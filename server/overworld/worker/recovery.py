@@ -85,6 +85,8 @@ async def _follow(core: ShardCore, start: Start | None, head: Head, ownership: O
     else:
         # The head within the snapshot, not the list it was found in: a rebuilt manifest does not know chains.
         restored = snapshot.restore(core, start.data)
+        if start.chain and start.chain != restored.chain:
+            raise SnapshotCorrupt(f"{start.name}: its manifest names another chain value")
         follower = Follower(core, restored.chain, restored.epoch)
     source = start.name if start else "setup"
     from_tick = core.tick

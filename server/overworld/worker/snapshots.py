@@ -134,7 +134,6 @@ class Snapshotter:
             ) from error
         self.saved_tick = frozen.tick
         self.saved_s = time.monotonic()
-        telemetry.snapshot_bytes.set(len(data))
         return trim_tick
 
     def _encode(self, taken: _Taken) -> bytes:
