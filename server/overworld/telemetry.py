@@ -110,8 +110,10 @@ gateway_closes_total = Counter("overworld_gateway_closes", "Game sockets closed,
 gateway_refusals_total = Counter(
     "overworld_gateway_refusals", "Sockets refused at the handshake, by reason", ["reason"]
 )
-gateway_messages_total = Counter("overworld_gateway_messages", "Client messages taken", ["kind"])
-gateway_inputs_total = Counter("overworld_gateway_inputs", "Inputs passed on to workers, and passed on again", ["what"])
+gateway_inputs_total = Counter("overworld_gateway_inputs", "Inputs sent to workers, those sent again included")
+gateway_guests_refused_total = Counter(
+    "overworld_gateway_guests_refused", "Guest logins refused, by reason", ["reason"]
+)
 gateway_dropped_total = Counter("overworld_gateway_dropped", "What was not passed on, by reason", ["reason"])
 gateway_input_batch = Histogram(
     "overworld_gateway_input_batch",

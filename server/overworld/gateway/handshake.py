@@ -5,19 +5,15 @@ The socket library has refused malformed requests, other methods and requests wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 PATH = b"/play"
 RETRY_AFTER_S = 5
 
 
-class Headers(Protocol):
-    """Request headers by name, whatever their case."""
-
-    def getall(self, key: str, default: Sequence[str] = ...) -> Sequence[str]:
-        """All values of a header, in order."""
+Headers = Callable[[str], Sequence[str]]
+"""All values of a request header, in order, by its name, whatever its case."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +42,18 @@ class UpgradePolicy:
     def _request(self, path: bytes, headers: Headers) -> Refusal | None:
         if path != PATH:
             return Refusal(404, "path", "the game socket is at /play")
-        hosts = headers.getall("Host", ())
+        hosts = headers("Host")
         if len(hosts) != 1 or not hosts[0]:
             return Refusal(400, "host", "exactly one Host header is needed")
-        if len(headers.getall("Sec-WebSocket-Key", ())) != 1:
+        if len(headers("Sec-WebSocket-Key")) != 1:
             return Refusal(400, "key", "exactly one Sec-WebSocket-Key header is needed")
-        if list(headers.getall("Sec-WebSocket-Version", ())) != ["13"]:
+        if list(headers("Sec-WebSocket-Version")) != ["13"]:
             version = (("Sec-WebSocket-Version", "13"),)
             return Refusal(426, "version", "websocket version 13 is needed", version)
         return None
 
     def _origin(self, headers: Headers) -> Refusal | None:
-        origins = headers.getall("Origin", ())
+        origins = headers("Origin")
         if not origins and self.origin_absent:
             return None
         if len(origins) == 1 and origins[0] in self.origins:

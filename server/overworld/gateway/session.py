@@ -4,8 +4,8 @@
         |   \\--hello with resume-----------------/                         |
         \\-------------------------- end ----------------------------------> OVER
 
-A session outlives its worker: while PLAYING, `attached` says whether a worker has it. Inputs are kept until they are acked, and
-sent again to the next worker, which ignores what it has applied already.
+A session outlives its worker: while PLAYING, `serving` says whether a worker has it. Inputs are kept until they are
+acked, and sent again to the next worker, which ignores what it has applied already.
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ Effects = Sequence[Effect]
 
 
 class Session:
-    """The state machine. `fresh` is the number the session gets if it is a new one. Times: `now_s` monotonic, `wall_s` since 1970."""
+    """The state machine. `fresh` is the number the session gets if it is a new one. Times: `now_s` is monotonic,
+    `wall_s` counts from 1970.
+    """
 
     def __init__(self, rules: SessionRules, fresh: int, now_s: float) -> None:
         self._rules = rules
@@ -124,7 +126,11 @@ class Session:
         self.player = 0
         self.shard = -1
         self.attached = False
-        """True while a worker has been asked for the session, or has it."""
+        """True while a worker has been asked to serve the session."""
+        self.serving = False
+        """True while a worker does."""
+        self.duplicates = 0
+        """Inputs that had come before, and were not passed on again."""
         self._resume = False
         self._last_sent = 0
         self._applied = 0
@@ -179,6 +185,7 @@ class Session:
         seq = message.seq
         if seq != self._last_sent + 1:
             if seq <= self._last_sent:
+                self.duplicates += 1
                 return ()
             text = f"input {seq} after input {self._last_sent}"
             raise WireError(CloseCode.INPUT_GAP, text)
@@ -187,7 +194,7 @@ class Session:
         item = Forward(seq, message.kind, message.seen_tick, values)
         self._last_sent = seq
         self._waiting.append(item)
-        return (item,) if self.attached else ()
+        return (item,) if self.serving else ()
 
     # ------------------------------------------------------------ from the token ledger and the worker
 
@@ -217,7 +224,7 @@ class Session:
     def lost(self, now_s: float) -> None:
         """The home shard's worker cannot be reached any more."""
         if self.attached:
-            self.attached = False
+            self.attached = self.serving = False
             if self.state is SessionState.PLAYING:
                 self._unserve(now_s)
 
@@ -236,6 +243,7 @@ class Session:
         else:
             self.acked(last_seq)
             effects += self._waiting
+        self.serving = True
         if self._told:
             effects.append(Tell(pb.Notice.CODE_RESUMED))
         self._told, self._unserved_s, self.deadline_s = False, math.inf, math.inf
@@ -270,7 +278,7 @@ class Session:
 
     def end(self, leaving: bool) -> Effects:
         """The socket is gone, or will be. `leaving`: the player said goodbye."""
-        attached, self.attached = self.attached, False
+        attached, self.attached, self.serving = self.attached, False, False
         self.state = SessionState.OVER
         self.deadline_s = math.inf
         return (Detach(self.shard, leaving),) if attached else ()

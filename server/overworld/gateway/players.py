@@ -1,0 +1,338 @@
+"""Everybody who is connected: brings together connections, routes, views and the fan-out."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from array import array
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import structlog
+
+from overworld import telemetry
+from overworld.errors import LinkError, StoreError
+from overworld.gateway import pieces
+from overworld.gateway.codes import CloseCode, worker_reason
+from overworld.gateway.connection import Connection
+from overworld.gateway.fanout import Fanout
+from overworld.gateway.home import home_shard
+from overworld.gateway.inputs import Forward, InputColumns, InputRules
+from overworld.gateway.message import MessageLimits
+from overworld.gateway.routing import Routing
+from overworld.gateway.session import Attach, Detach, Session, SessionRules, SessionState
+from overworld.gateway.ticks import Tick, decode
+from overworld.gateway.tokens import GuestTokens, Login, ResumeTokens, audience_of
+from overworld.gateway.views import Viewer, Views
+from overworld.gateway.welcome import Welcomes
+from overworld.link import Link, LinkCredentials
+from overworld.settings import GatewaySettings
+from overworld.store.ports import Directory
+from overworld.wire.v1 import client_pb2, link_pb2
+from overworld.wire.v1.link_pb2 import LinkMessage
+from overworld.world.contract import WorldContract
+
+log = structlog.get_logger(__name__)
+
+SESSION_BITS = 53
+"""Session numbers are drawn from this many bits: JavaScript's numbers hold them."""
+TOKEN_CHECK_S = 2.0
+NOTICE_CHARS_MAX = 200
+
+
+class Players:
+    """The gateway's state, all of which can be lost with the process. A `Desk` and a `RouteEvents`."""
+
+    def __init__(
+        self, settings: GatewaySettings, contract: WorldContract, directory: Directory, cluster_key: bytes, name: str
+    ) -> None:
+        audience = audience_of(contract.world, contract.title)
+        self.settings = settings
+        self.message_limits = MessageLimits(settings.message_bytes_max, settings.fragments_max, settings.assembly_s)
+        self.guests = GuestTokens(cluster_key, audience, settings.token_ttl_s)
+        self._resumes = ResumeTokens(cluster_key, audience, settings.resume_ttl_s)
+        self.rules = SessionRules(
+            title=contract.title,
+            inputs=InputRules(contract),
+            verifier=self.guests,
+            resumes=self._resumes,
+            home_of=partial(home_shard, shard_count=contract.grid.shard_count),
+            inputs_waiting_max=settings.inputs_waiting_max,
+            hello_s=settings.hello_s,
+            world_wait_s=settings.world_wait_s,
+        )
+        self._loop = asyncio.get_running_loop()
+        self._grid = contract.grid
+        self._directory = directory
+        self._welcomes = Welcomes(contract, settings)
+        self._views = Views(contract.grid)
+        self._fanout = Fanout(self._views)
+        self._connections: set[Connection] = set()
+        self._sessions: dict[int, Connection] = {}
+        self._inputs: dict[int, InputColumns] = {}
+        self._watches_due = False
+        self._seen_shards: set[int] = set()
+        self._token_checks: set[asyncio.Task[None]] = set()
+        credentials = LinkCredentials(cluster_key, contract.fingerprint, name)
+        self.routing = Routing(
+            directory, contract.world, credentials, self, self._wanted, settings.link_timeout_s, random.Random()
+        )
+
+    # ------------------------------------------------------------ for the service
+
+    @property
+    def connections(self) -> Iterable[Connection]:
+        """Connections that are not closed, in no order."""
+        return [connection for connection in self._connections if not connection.closed]
+
+    def sweep(self) -> None:
+        """What time alone brings; to be called a few times a second."""
+        now_s = self.now_s()
+        for connection in self.connections:
+            connection.sweep(now_s)
+
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+        states = dict.fromkeys(SessionState, 0)
+        for connection in self._connections:
+            states[connection.session.state] += 1
+        for state, count in states.items():
+            telemetry.gateway_sessions.labels(state.value).set(count)
+        telemetry.gateway_sockets.set(len(self._connections))
+        telemetry.gateway_behind.set(sum(viewer.behind for viewer in self._fanout.viewers.values()))
+
+    async def close(self) -> None:
+        """Close all links; sockets are closed by then."""
+        for check in self._token_checks:
+            check.cancel()
+        await asyncio.gather(*self._token_checks, return_exceptions=True)
+        await self.routing.close()
+
+    # ------------------------------------------------------------ Desk
+
+    def now_s(self) -> float:
+        """Monotonic."""
+        return self._loop.time()
+
+    def wall_s(self) -> float:
+        """Since 1970."""
+        return time.time()
+
+    def fresh_session(self) -> int:
+        """A session number nobody has had."""
+        return secrets.randbits(SESSION_BITS) or 1
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call it at the next turn of the event loop."""
+        self._loop.call_soon(callback)
+
+    def opened(self, connection: Connection) -> None:
+        """A socket is open."""
+        self._connections.add(connection)
+
+    def gone(self, connection: Connection) -> None:
+        """A socket is gone."""
+        self._connections.discard(connection)
+
+    def use_token(self, connection: Connection, login: Login) -> None:
+        """Find out whether the token is new, and tell the connection's session."""
+        check = self._loop.create_task(self._use_token(connection, login))
+        self._token_checks.add(check)
+        check.add_done_callback(self._token_checks.discard)
+
+    async def _use_token(self, connection: Connection, login: Login) -> None:
+        first: bool | None = None
+        try:
+            async with asyncio.timeout(TOKEN_CHECK_S):
+                first = await self._directory.use_once(login.token_id, login.use_within_s)
+        except (StoreError, TimeoutError):
+            telemetry.gateway_directory_failures_total.inc()
+        connection.answer_token(first)
+
+    def seek(self, connection: Connection, shard: int) -> None:
+        """The session wants to attach to this shard."""
+        session = connection.session
+        before = self._sessions.get(session.session)
+        if before is not None:
+            before.close(CloseCode.REPLACED, "the session was taken up again on another socket", detach=False)
+        self._sessions[session.session] = connection
+        if self.routing.link_of(shard) is not None:
+            connection.do(session.attach())
+        else:
+            self.routing.wake()
+
+    def tell_worker(self, session: Session, what: Attach | Detach) -> None:
+        """Send it to the worker of the session's home shard."""
+        link = self.routing.link_of(what.shard)
+        if link is None:
+            return
+        message = LinkMessage()
+        if isinstance(what, Attach):
+            message.attach.MergeFrom(
+                link_pb2.Attach(shard=what.shard, session=session.session, player=session.player, resume=what.resume)
+            )
+        else:
+            # Inputs that were taken before the goodbye count.
+            self._flush_inputs(what.shard)
+            message.detach.MergeFrom(link_pb2.Detach(shard=what.shard, session=session.session, leaving=what.leaving))
+        link.send(message)
+
+    def forward(self, session: Session, item: Forward) -> None:
+        """Send an input to the worker of the session's home shard."""
+        shard = session.shard
+        columns = self._inputs.get(shard)
+        if columns is None:
+            columns = self._inputs[shard] = InputColumns(shard)
+        if not len(columns):
+            self._loop.call_later(self.settings.input_flush_s, self._flush_inputs, shard)
+        columns.append(session.session, item)
+
+    def welcome(self, session: Session, last_seq: int) -> bytes:
+        """Frame bytes of the session's Welcome."""
+        resume = self._resumes.issue(session.session, session.player, self.wall_s())
+        return self._welcomes.piece(session.session, resume, last_seq)
+
+    def admit(self, viewer: Viewer) -> None:
+        """The session plays: ticks go to this viewer."""
+        self._fanout.viewers[viewer.session] = viewer
+
+    def pause(self, viewer: Viewer) -> None:
+        """The viewer's client does not read."""
+        telemetry.gateway_dropped_total.labels("behind").inc()
+        self._fanout.pause(viewer)
+        self._flush_watches_soon()
+
+    def resume(self, viewer: Viewer) -> None:
+        """It reads again."""
+        self._fanout.resume(viewer)
+        self._flush_watches_soon()
+        self._look_for_shards()
+
+    def leave(self, connection: Connection) -> None:
+        """The session sees and sends nothing more here."""
+        number = connection.session.session
+        if self._sessions.get(number) is connection:
+            del self._sessions[number]
+        viewer = connection.viewer
+        if viewer is not None:
+            self._views.remove(viewer)
+            if self._fanout.viewers.get(number) is viewer:
+                del self._fanout.viewers[number]
+            self._flush_watches_soon()
+
+    # ------------------------------------------------------------ RouteEvents
+
+    def route_found(self, shard: int) -> None:
+        """Attach the shard's sessions and watch its cells, as if nothing had been before."""
+        for connection in self._living_in(shard):
+            connection.do(connection.session.attach())
+        self._views.found(shard)
+        self._flush_watches()
+
+    def route_lost(self, shard: int) -> None:
+        """Sessions wait; what was not acked is kept by each of them."""
+        now_s = self.now_s()
+        for connection in self._living_in(shard):
+            connection.session.lost(now_s)
+        self._views.lost(shard)
+        if shard in self._inputs:
+            self._inputs[shard] = InputColumns(shard)
+
+    def on_message(self, link: Link, message: LinkMessage) -> None:
+        """A worker says something."""
+        match message.WhichOneof("message"):
+            case "output":
+                self._output(link, message.output)
+            case "refused":
+                self._refused(message.refused.session, message.refused.close_code)
+            case "notice":
+                self._notice(message.notice)
+            case other:
+                telemetry.gateway_dropped_total.labels("link_message").inc()
+                log.warning("unexpected_link_message", worker=link.remote, kind=other)
+
+    # ------------------------------------------------------------ from workers
+
+    def _output(self, link: Link, output: link_pb2.TickOutput) -> None:
+        if self.routing.link_of(output.shard) is not link:
+            telemetry.gateway_dropped_total.labels("output_not_owner").inc()
+            return
+        if not self._fanout.newer(output.shard, output.epoch, output.tick):
+            telemetry.gateway_dropped_total.labels("output_stale").inc()
+            return
+        try:
+            tick = decode(output, self._grid)
+        except LinkError as error:
+            log.error("worker_broke_the_format", worker=link.remote, reason=str(error))
+            link.close(str(error))
+            return
+        with telemetry.gateway_fanout_seconds.time():
+            self._join(tick)
+            self._fanout.deliver(tick)
+            for session, code in tick.closed:
+                self._refused(session, code)
+        self._flush_watches()
+        self._look_for_shards()
+
+    def _join(self, tick: Tick) -> None:
+        for number, last_seq in tick.joined:
+            connection = self._sessions.get(number)
+            if connection is not None:
+                connection.do(connection.session.joined(last_seq))
+
+    def _refused(self, number: int, code: int) -> None:
+        connection = self._sessions.get(number)
+        if connection is not None:
+            connection.do(connection.session.refused(code, worker_reason(code)))
+
+    def _notice(self, notice: link_pb2.ShardNotice) -> None:
+        if notice.code not in client_pb2.Notice.Code.values():
+            return
+        piece = pieces.notice(client_pb2.Notice.Code.ValueType(notice.code), notice.text[:NOTICE_CHARS_MAX])
+        for connection in self._living_in(notice.shard):
+            if connection.viewer is not None and not connection.viewer.behind:
+                connection.send(piece)
+
+    # ------------------------------------------------------------ to workers
+
+    def _wanted(self) -> set[int]:
+        homes = {connection.session.shard for connection in self._sessions.values()}
+        return homes.union(self._views.shards)
+
+    def _look_for_shards(self) -> None:
+        """Views that reach over a border may need a shard that nobody needed before."""
+        seen = set(self._views.shards)
+        if not seen <= self._seen_shards:
+            self.routing.wake()
+        self._seen_shards = seen
+
+    def _flush_inputs(self, shard: int) -> None:
+        columns = self._inputs[shard]
+        link = self.routing.link_of(shard)
+        if not len(columns) or link is None:
+            return
+        telemetry.gateway_input_batch.observe(len(columns))
+        telemetry.gateway_inputs_total.inc(len(columns))
+        link.send(columns.take())
+
+    def _flush_watches_soon(self) -> None:
+        if not self._watches_due:
+            self._watches_due = True
+            self._loop.call_soon(self._flush_watches)
+
+    def _flush_watches(self) -> None:
+        self._watches_due = False
+        for shard, begin, end in self._views.take_watches():
+            link = self.routing.link_of(shard)
+            if link is not None:
+                watch = link_pb2.Watch(shard=shard, begin_u32=_u32(begin), end_u32=_u32(end))
+                link.send(LinkMessage(watch=watch))
+
+    def _living_in(self, shard: int) -> list[Connection]:
+        return [connection for connection in self._sessions.values() if connection.session.shard == shard]
+
+
+def _u32(cells: list[int]) -> bytes:
+    return array("I", cells).tobytes()
