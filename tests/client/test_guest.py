@@ -59,7 +59,24 @@ async def answering(*answers: web.Response) -> AsyncIterator[tuple[str, list[obj
 
 
 def guest(token: str, guest_pass: str) -> web.Response:
-    return web.json_response({"token": token, "pass": guest_pass})
+    return web.json_response(
+        {
+            "token": token,
+            "pass": guest_pass,
+            "player": "5",
+            "title": "demo",
+            "url": "ws://a/play",
+            "urls": ["ws://a/play"],
+        }
+    )
+
+
+@pytest.mark.asyncio
+async def test_a_guest_is_told_where_to_play() -> None:
+    async with answering(guest("t1", "p1")) as (url, _):
+        told = await ask_guest(url + "/")
+    assert (told.title, told.urls) == ("demo", ("ws://a/play",))
+    assert "t1" not in repr(told)
 
 
 @pytest.mark.asyncio
@@ -76,7 +93,8 @@ async def test_a_guest_stays_the_same_guest() -> None:
     [
         (web.json_response({"error": "no guests here"}, status=403), "answered 403: .*no guests here"),
         (web.json_response(["t"]), "without a token"),
-        (web.json_response({"token": 5, "pass": "p"}), "without a token"),
+        (web.json_response({"token": 5, "pass": "p", "title": "t", "urls": ["u"]}), "without a token"),
+        (web.json_response({"token": "t", "pass": "p", "title": "t", "urls": [7]}), "without a token"),
         (web.Response(text="{", content_type="application/json"), "JSONDecodeError"),
         (web.Response(body=b" " * 20_000), "JSONDecodeError"),
     ],

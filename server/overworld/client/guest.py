@@ -29,10 +29,12 @@ _TOKEN_LIFE_S = 30
 
 @dataclass(frozen=True)
 class Guest:
-    """A guest's token, and the pass with which the same guest gets the next one."""
+    """A guest's token, the pass with which the same guest gets the next one, and where to play what."""
 
     token: str = field(repr=False)
     guest_pass: str = field(repr=False)
+    title: str
+    urls: tuple[str, ...]
 
 
 async def ask_guest(http_url: str, guest_pass: str = "", *, timeout_s: float = _TIMEOUT_S) -> Guest:
@@ -55,10 +57,12 @@ async def ask_guest(http_url: str, guest_pass: str = "", *, timeout_s: float = _
 
 
 def _guest_of(url: str, answer: Any) -> Guest:
-    token, guest_pass = (answer.get(n) if isinstance(answer, dict) else None for n in ("token", "pass"))
-    if not isinstance(token, str) or not isinstance(guest_pass, str) or not token:
-        raise ConnectionError(f"{url} answered without a token")
-    return Guest(token, guest_pass)
+    answer = answer if isinstance(answer, dict) else {}
+    token, guest_pass, title, urls = (answer.get(name) for name in ("token", "pass", "title", "urls"))
+    texts = [token, guest_pass, title, *(urls if isinstance(urls, list) else [None])]
+    if not all(isinstance(text, str) and text for text in texts):
+        raise ConnectionError(f"{url} answered without a token, a pass, a title or game sockets")
+    return Guest(token, guest_pass, title, tuple(urls))
 
 
 def mint_token(cluster_key: bytes, world: str, title: str, subject: str, *, life_s: float = _TOKEN_LIFE_S) -> str:

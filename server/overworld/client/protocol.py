@@ -52,7 +52,9 @@ class SessionLimits:
 
     inputs_unacked_max: int = 32
     """More are refused: the server closes a session with more than 32 waiting."""
-    welcome_timeout_s: float = 15.0
+    welcome_timeout_s: float = 30.0
+    """From the opening of a socket, or the last sign of life on it. A gateway may search for a worker for long; then it
+    says so, and gives up by itself."""
     silence_s: float = 15.0
     """A socket without a byte for so long is taken for dead."""
     ping_interval_s: float = 5.0
@@ -224,7 +226,7 @@ class ClientSession:
 
     def wake(self, now: float) -> str | None:
         """Call about once a second while a socket is open. Returns why the socket must be dropped, or None."""
-        if self.state is State.GREETING and now - self._opened_at > self.limits.welcome_timeout_s:
+        if self.state is State.GREETING and now - self._byte_at > self.limits.welcome_timeout_s:
             return f"no Welcome within {self.limits.welcome_timeout_s:g} s"
         if self.state is State.PLAYING:
             if now - self._byte_at > self.limits.silence_s:
