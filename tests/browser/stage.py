@@ -217,18 +217,29 @@ class Stage:
     # ------------------------------------------------------------ direction
 
     async def direct(self, request: web.Request) -> web.Response:
-        """What a test wants to see happen."""
+        """The same by hand, from outside: see the module."""
         order: dict[str, Any] = await request.json()
-        sockets = [seat.socket for seat in self.seats.values() if seat.socket is not None]
-        if order["do"] == "pause":
+        if order["do"] == "notice":
+            await self.notice(order["code"], order.get("text", ""))
+        elif order["do"] == "drop":
+            await self.drop(order["code"], order.get("reason", ""))
+        elif order["do"] == "pause":
             self.pause_s = float(order["seconds"])
-        for socket in sockets:
-            if order["do"] == "notice":
-                notice = pb.Notice(code=order["code"], text=order.get("text", ""))
-                await socket.send_bytes(pb.Frame(notices=[notice]).SerializeToString())
-            elif order["do"] == "drop":
-                await socket.close(code=order["code"], message=order.get("reason", "").encode())
-        return web.json_response({"sockets": len(sockets)})
+        return web.json_response({})
+
+    async def notice(self, code: int, text: str = "") -> None:
+        """Tell every player."""
+        notice = pb.Frame(notices=[pb.Notice(code=pb.Notice.Code.ValueType(code), text=text)]).SerializeToString()
+        for socket in self._sockets():
+            await socket.send_bytes(notice)
+
+    async def drop(self, code: int, reason: str = "") -> None:
+        """Close every socket."""
+        for socket in self._sockets():
+            await socket.close(code=code, message=reason.encode())
+
+    def _sockets(self) -> list[web.WebSocketResponse]:
+        return [seat.socket for seat in self.seats.values() if seat.socket is not None]
 
 
 def application(stage: Stage) -> web.Application:

@@ -35,7 +35,8 @@ export const CLOSE_POLICY = new Map([
   [4005, { name: 'protocol version', when: 'never', resume: false }],
   [4006, { name: 'bad input', when: 'never', resume: false }],
   [4007, { name: 'input gap', when: 'now', resume: true }],
-  [4008, { name: 'session over', when: 'now', resume: false }],
+  // A login token counts once, and the one that began this session has been used.
+  [4008, { name: 'session over', when: 'now', resume: false, freshToken: true }],
   [4009, { name: 'world unavailable', when: 'later', resume: true, elsewhere: true }],
   [4010, { name: 'silent', when: 'now', resume: true, elsewhere: true }],
   [4011, { name: 'too slow', when: 'backoff', resume: true }],

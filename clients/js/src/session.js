@@ -38,6 +38,8 @@ const SLEPT_MS = 3_000
 /** A session that played for so long has recovered: the next loss counts as the first again. */
 const STABLE_MS = 5_000
 const ATTEMPTS_MAX = 60
+const NOT_AUTHORISED = 4003
+/** Refused tokens in a row: with the first the token is renewed, with the second the session is given up as well. */
 const REFUSALS_MAX = 3
 /** We stay this far below the server's limit of messages. */
 const RATE_SHARE = 0.75
@@ -140,7 +142,7 @@ export class Session {
     if (this.state === 'playing' && now_ms - this.#since_ms > STABLE_MS) this.#attempts = 0
     this.#outgoing = []
     if (!policy.resume) this.#resume = new Uint8Array(0)
-    if (policy.freshToken && ++this.#refusals === 2) this.#resume = new Uint8Array(0)
+    if (code === NOT_AUTHORISED && ++this.#refusals === 2) this.#resume = new Uint8Array(0)
     const hopeless = this.#attempts >= ATTEMPTS_MAX || this.#refusals >= REFUSALS_MAX
     const again = this.state !== 'over' && policy.when !== 'never' && !hopeless
     const after_ms = again ? delayOf(policy.when, this.#attempts, reason, this.#random()) : 0
