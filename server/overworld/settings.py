@@ -49,7 +49,9 @@ class ClusterSettings(_Settings):
     shards: str = Field("", description="Shards across and down, e.g. 4x4; empty: as the title says (contract).")
     cluster_key: SecretStr = Field(description="Shared secret of the cluster's processes.")
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="redis:// or rediss://")
-    blob_url: str = Field("", description="A directory, or an Azure container's URL.")
+    blob_url: str = Field(
+        "", description="A directory, an Azure container's URL, or azurite:CONNECTION;Container=NAME."
+    )
     commit_level: int | None = Field(
         None, ge=0, le=3, description="When results are released; empty: as the title says."
     )
