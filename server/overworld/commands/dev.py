@@ -265,9 +265,7 @@ def remember_world(options: DevOptions) -> None:
     kept = json.loads(path.read_text(encoding="utf-8"))
     other = [f"{name} {kept.get(name)!r}, not {now[name]!r}" for name in now if kept.get(name) != now[name]]
     if other:
-        raise SettingsError(
-            f"{options.data} keeps a world with {'; '.join(other)}: use these, or another --data"
-        )
+        raise SettingsError(f"{options.data} keeps a world with {'; '.join(other)}: use these, or another --data")
 
 
 def _clock() -> str:

@@ -50,7 +50,7 @@ async def until_stopped(service: Service, *, follow_stdin: bool = False) -> int:
     """Start the service, wait for a signal, stop it. Returns the exit code."""
     signals = _Signals()
     if follow_stdin:
-        _watch_stdin(signals.tell)
+        terminate_when_stdin_closes()
     try:
         await service.start()
         # What is alive now lives until the end: the collector need not look at it again and again.
@@ -93,18 +93,14 @@ class _Signals:
             self._loop.remove_signal_handler(number)
 
 
-def _watch_stdin(tell: Callable[[str], None]) -> None:
-    """A thread that waits for the end of standard input: whoever started us holds the other end, and may be
-    killed.
-    """
-    loop = asyncio.get_running_loop()
+def terminate_when_stdin_closes() -> None:
+    """As SIGTERM, once whoever started us is gone: for commands that handle signals by themselves."""
 
     def wait() -> None:
         with contextlib.suppress(OSError):
             while os.read(sys.stdin.fileno(), 4096):
                 pass
-        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
-            loop.call_soon_threadsafe(tell, "standard input closed")
+        os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="stdin", daemon=True).start()
 

@@ -187,9 +187,22 @@ class ShardHost:
             replayed_ticks=recovered.replayed_ticks,
             seconds=round(time.monotonic() - self._acquired_s, 3),
         )
-        if recovered.beyond_head and head.tick:
-            log.error("journal_behind_snapshot", shard=self.shard, head_tick=head.tick, snapshot_tick=recovered.tick)
+        self._tell_of_loss(recovered)
         return recovered
+
+    def _tell_of_loss(self, recovered: Recovered) -> None:
+        """Redis came back without records, and their owner is gone: what players did since the snapshot may be lost."""
+        head = self._grant.head
+        if recovered.beyond_head:
+            log.error(
+                "ticks_lost",
+                shard=self.shard,
+                journal_ends_at_tick=head.tick,
+                continues_at_tick=recovered.tick,
+                lost_s_max=round(time.time() - recovered.wall_ms / 1000, 1),
+            )
+        elif self.epoch > 1 and not head.tick:
+            log.warning("shard_starts_over", shard=self.shard, epoch=self.epoch)
 
     async def _beat_until_running(self) -> None:
         while True:

@@ -20,6 +20,7 @@ from overworld.errors import Corrupt, DivergenceError, JournalGap, RecordCorrupt
 from overworld.shard import snapshot
 from overworld.shard.core import ShardCore
 from overworld.store.ports import READ_RECORDS_MAX, Head, JournalEntry, Ownership
+from overworld.wire.v1 import record_pb2
 from overworld.worker.follower import Follower
 from overworld.worker.shelf import Shelf, Start
 
@@ -32,7 +33,7 @@ SLICE_S = 0.004
 @dataclass(frozen=True)
 class Recovered:
     """A core at `tick`, which follows `chain`. `beyond_head`: the journal ends before this state (Redis lost records
-    that a snapshot covers): it must be restarted here. `lost_to_tick` is set where nothing reached the head.
+    that a snapshot covers), so it must begin anew here.
     """
 
     core: ShardCore
@@ -41,6 +42,8 @@ class Recovered:
     source: str
     replayed_ticks: int
     beyond_head: bool
+    wall_ms: int = 0
+    """When the snapshot it started from was taken; 0 where there was none."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -79,6 +82,7 @@ async def recover(
 
 
 async def _follow(core: ShardCore, start: Start | None, head: Head, ownership: Ownership) -> Recovered:
+    restored = record_pb2.SnapshotHead()
     if start is None:
         core.setup()
         follower = Follower(core, b"")
@@ -88,10 +92,10 @@ async def _follow(core: ShardCore, start: Start | None, head: Head, ownership: O
         if start.chain and start.chain != restored.chain:
             raise SnapshotCorrupt(f"{start.name}: its manifest names another chain value")
         follower = Follower(core, restored.chain, restored.epoch)
-    source = start.name if start else "setup"
+    source, wall_ms = start.name if start else "setup", restored.wall_ms
     from_tick = core.tick
     if core.tick > head.tick:
-        return Recovered(core, follower.chain, follower.epoch, source, 0, beyond_head=True)
+        return Recovered(core, follower.chain, follower.epoch, source, 0, beyond_head=True, wall_ms=wall_ms)
     if core.tick < head.floor:
         raise JournalGap(f"tick {core.tick} to {head.floor}: trimmed from the journal")
     try:
@@ -100,7 +104,9 @@ async def _follow(core: ShardCore, start: Start | None, head: Head, ownership: O
         raise _Diverged(str(error), core) from error
     if head.tick and follower.chain != head.chain:
         raise RecordCorrupt(f"tick {core.tick}: the journal's head has another chain value")
-    return Recovered(core, follower.chain, follower.epoch, source, core.tick - from_tick, beyond_head=False)
+    return Recovered(
+        core, follower.chain, follower.epoch, source, core.tick - from_tick, beyond_head=False, wall_ms=wall_ms
+    )
 
 
 async def _replay(follower: Follower, up_to_tick: int, ownership: Ownership) -> None:
