@@ -22,7 +22,7 @@ from overworld.commands.title_loader import installed_titles, load_title
 from overworld.errors import OverworldError, SettingsError, StoreError
 from overworld.game import Title, contract_of
 from overworld.settings import ClusterSettings, GatewaySettings, WorkerSettings, parse_shards
-from overworld.store.blob_directory import DirectoryBlobs
+from overworld.store.blobs import open_blobs
 from overworld.store.group_commit import GroupCommit
 from overworld.store.ports import Blobs, CommitLevel, CommitPolicy
 from overworld.store.redis_client import open_redis
@@ -300,9 +300,9 @@ async def _stores(cluster: ClusterSettings, contract: WorldContract) -> AsyncIte
     if not cluster.blob_url:
         raise SettingsError("OVERWORLD_BLOB_URL: is required (a directory, or an Azure container's URL)")
     async with _redis(cluster) as client, contextlib.AsyncExitStack() as stack:
-        blobs = _open_blobs(cluster.blob_url)
-        stack.push_async_callback(blobs.close)
         with _about("OVERWORLD_BLOB_URL"):
+            blobs = open_blobs(cluster.blob_url)
+            stack.push_async_callback(blobs.close)
             await blobs.check()
         group = GroupCommit(client)
         stack.push_async_callback(group.close)
@@ -313,13 +313,6 @@ async def _stores(cluster: ClusterSettings, contract: WorldContract) -> AsyncIte
             blobs,
             SnapshotStore(blobs, cluster.world),
         )
-
-
-def _open_blobs(url: str) -> Blobs:
-    """A directory, or an Azure container by its URL."""
-    if "://" in url:
-        raise SettingsError(f"OVERWORLD_BLOB_URL: {url!r} is not a directory")
-    return DirectoryBlobs(Path(url))
 
 
 if __name__ == "__main__":
