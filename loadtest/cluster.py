@@ -26,7 +26,9 @@ from loadtest.machine import REPOSITORY
 from loadtest.metrics import Metrics, scrape
 from loadtest.processes import Process, guard, release
 from overworld.errors import StoreUnavailable
+from overworld.store.blobs import open_blobs
 from overworld.store.local_redis import LocalRedis
+from overworld.store.ports import Blobs
 from tests.parts.azurite import Azurite
 from tests.parts.ports import free_port
 
@@ -250,14 +252,22 @@ class Cluster:
             "OVERWORLD_TITLE": self.shape.title,
             "OVERWORLD_SEED": str(self.shape.seed),
             "OVERWORLD_SHARDS": self.shape.shards,
-            **self._blob_environment(),
+            "OVERWORLD_BLOB_URL": self.blob_url,
             **self.shape.env,
         }
         if self.shape.commit_level is not None:
             env["OVERWORLD_COMMIT_LEVEL"] = str(self.shape.commit_level)
         return env
 
-    def _blob_environment(self) -> dict[str, str]:
+    @property
+    def blob_url(self) -> str:
+        """The setting that names the blob storage."""
         if self.azurite is None:
-            return {"OVERWORLD_BLOB_URL": str(self.folder / "blobs")}
-        return {"OVERWORLD_BLOB_URL": f"{self.azurite.account_url}/worlds"}
+            return f"dir:{self.folder / 'blobs'}"
+        return f"azurite:{self.azurite.connection_string};Container=worlds"
+
+    async def open_blobs(self) -> Blobs:
+        """The blob storage, as the processes see it."""
+        blobs = open_blobs(self.blob_url)
+        await blobs.check()
+        return blobs

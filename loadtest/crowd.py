@@ -48,6 +48,8 @@ class Order:
     light: bool = False
     joins_per_s: float = 100.0
     history: str = ""
+    cores: tuple[int, ...] = ()
+    """Keep to these cores; empty: all."""
 
     def to_json(self) -> str:
         """One line."""
@@ -57,7 +59,8 @@ class Order:
     def from_json(cls, line: str) -> Order:
         """What `to_json` wrote."""
         plain = json.loads(line)
-        return cls(**{**plain, "urls": tuple(plain["urls"]), "tickets": Tickets(**plain["tickets"])})
+        plain.update(urls=tuple(plain["urls"]), cores=tuple(plain["cores"]), tickets=Tickets(**plain["tickets"]))
+        return cls(**plain)
 
 
 class Recorder:
@@ -152,6 +155,8 @@ def _tell(what: dict[str, Any]) -> None:
 def main() -> None:
     """Read the order, obey it."""
     order = Order.from_json(sys.stdin.readline())
+    if order.cores:
+        os.sched_setaffinity(0, order.cores)
     uvloop.run(_run(order))
 
 

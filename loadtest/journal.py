@@ -45,6 +45,8 @@ class Lineage:
 
     shard: int
     records: list[Record]
+    head: tuple[int, bytes] = (0, b"")
+    """Tick and chain of the newest record."""
     faults: list[str] = field(default_factory=list)
     side_branches: int = 0
     """Records that were read once and are not ancestors of the head: written, and lost again."""
@@ -89,7 +91,7 @@ class JournalCollector:
     def lineage(self, shard: int) -> Lineage:
         """What leads to the head that `finish` found."""
         tick, chain = self._heads[shard]
-        found = Lineage(shard, [])
+        found = Lineage(shard, [], (tick, chain))
         kept = self._seen[shard]
         walked = 0
         while tick > 0 and (step := kept.get(chain)) is not None:

@@ -1,11 +1,8 @@
-"""Titles that are nothing but moving entities, to measure what a moving entity costs.
+"""Titles to measure with: `roam` at the density that puts 40 avatars into a view, and movers of other kinds.
 
-A world holds `count` movers at the density that puts 40 of them into a view of 3 x 3 cells. They move in one of these
-ways:
-
-    roam      a new heading every 0.5 to 1 s, as people steer
-    curve     a new velocity every tick: prediction never holds
-    straight  as shot out of a gun, turning only at the world's edge
+roam      a new heading every 0.5 to 1 s, as people steer (`overworld.titles.roam`)
+curve     a new velocity every tick: prediction never holds
+straight  as shot out of a gun, turning only at the world's edge
 """
 
 from __future__ import annotations
@@ -17,12 +14,10 @@ import numpy as np
 
 from overworld.game import (
     ANGLE_SCALE,
-    SERVER,
     Angle,
     Entity,
     Grid,
     Inputs,
-    Int32,
     Ints,
     Motion,
     Shard,
@@ -30,12 +25,21 @@ from overworld.game import (
     cosines,
     sines,
 )
+from overworld.titles.roam import Roam
 
 CELL = 32
+VIEW = 64
+VIEW_CELLS = 25
+"""Cells that a view of two cells' length holds."""
 IN_VIEW = 40
-SPEED = 12
-"""Metres a second."""
+SPEED = 20
 TICK_HZ = 20
+
+
+def crowded_grid(count: int) -> Grid:
+    """A world, all one shard, in which `count` entities put about 40 into a view."""
+    side = CELL * max(3, math.ceil(math.sqrt(count * VIEW_CELLS / IN_VIEW)))
+    return Grid(width=side, height=side, cell=CELL, view=VIEW, tick_hz=TICK_HZ)
 
 
 class Mover(Entity):
@@ -43,46 +47,35 @@ class Mover(Entity):
 
     at = Motion()
     heading = Angle()
-    turn_at = Int32(audience=SERVER)
 
 
-class MoverTitle(Title):
+class Movers(Title):
     """Movers and no players."""
 
     count: ClassVar[int]
-    turn_ticks: ClassVar[tuple[int, int]]
-    """A mover turns after low <= ticks < high; (0, 0): never by itself."""
-    curve: ClassVar[int] = 0
+    curve: ClassVar[int]
     """Steps (of 256) that every heading changes by, every tick."""
     entities = (Mover,)
 
     def setup(self, shard: Shard) -> None:
+        """All movers, anywhere."""
         movers = shard[Mover]
         rows = movers.spawn(self.count)
         x0, y0, x1, y1 = shard.bounds
         movers.at.x[rows] = shard.random("x", len(rows), x0, x1)
         movers.at.y[rows] = shard.random("y", len(rows), y0, y1)
         movers.heading[rows] = shard.random("heading", len(rows), 0, 256)
-        self._steer(shard, rows)
+        self._aim(shard, rows)
 
     def step(self, shard: Shard, inputs: Inputs) -> None:  # noqa: ARG002 - nobody plays
+        """Turn, go on, bounce."""
         movers = shard[Mover]
         if self.curve:
             movers.heading += self.curve
             movers.heading &= 255
             self._aim(shard, np.arange(len(movers)))
-        elif self.turn_ticks[1]:
-            rows = np.flatnonzero(movers.turn_at == shard.tick)
-            movers.heading[rows] = shard.random("heading", len(rows), 0, 256)
-            self._steer(shard, rows)
-        self._bounce(shard)
         movers.at.advance()
-
-    def _steer(self, shard: Shard, rows: Ints) -> None:
-        """Go where the heading points, and settle when to turn next."""
-        if self.turn_ticks[1]:
-            shard[Mover].turn_at[rows] = shard.tick + shard.random("turn", len(rows), *self.turn_ticks)
-        self._aim(shard, rows)
+        movers.at.bounce(shard.bounds)
 
     def _aim(self, shard: Shard, rows: Ints) -> None:
         movers = shard[Mover]
@@ -90,32 +83,53 @@ class MoverTitle(Title):
         movers.at.vx[rows] = cosines(movers.heading[rows]) * speed // ANGLE_SCALE
         movers.at.vy[rows] = sines(movers.heading[rows]) * speed // ANGLE_SCALE
 
-    def _bounce(self, shard: Shard) -> None:
-        """Turn back what would leave the shard."""
-        at = shard[Mover].at
-        x0, y0, x1, y1 = shard.bounds
-        for place, velocity, low, high in ((at.x, at.vx, x0, x1), (at.y, at.vy, y0, y1)):
-            beyond = place + velocity
-            out = (beyond < low) | (beyond >= high)
-            velocity[out] *= -1
+
+CURVES = {"curve": 3, "straight": 0}
 
 
-TURNS = {"roam": (10, 21), "curve": (0, 0), "straight": (0, 0)}
-
-
-def mover_title(motion: str, count: int) -> type[MoverTitle]:
-    """The title of `count` movers that move like `motion`: roam, curve or straight."""
-    side = CELL * max(3, round(math.sqrt(count / (IN_VIEW / 9))))
+def moving_title(motion: str, count: int) -> Title:
+    """`count` entities that move like `motion`: roam, curve or straight."""
+    if motion == "roam":
+        title: Title = type(f"Roam{count}", (Roam,), {"world": crowded_grid(count)})(wanderers=count)
+        return title
     declared = {
-        "name": f"load-{motion}-{count}",
+        "name": f"{motion}-{count}",
         "version": 1,
         "count": count,
-        "turn_ticks": TURNS[motion],
-        "curve": 3 if motion == "curve" else 0,
-        "world": Grid(width=side, height=side, cell=CELL, view=CELL, tick_hz=TICK_HZ),
+        "curve": CURVES[motion],
+        "world": crowded_grid(count),
     }
-    return type(f"Load{motion.title()}{count}", (MoverTitle,), declared)
+    movers: Title = type(f"{motion.title()}{count}", (Movers,), declared)()
+    return movers
 
 
-LoadRoam10000 = mover_title("roam", 10_000)
-LoadCurve10000 = mover_title("curve", 10_000)
+class Roam10000(Roam):
+    """10,000 wanderers, and whoever plays."""
+
+    name = "roam-10000"
+    world = crowded_grid(10_000)
+
+    def __init__(self) -> None:
+        super().__init__(wanderers=10_000)
+
+
+class Curve10000(Movers):
+    """10,000 that turn at every tick."""
+
+    name, version = "curve-10000", 1
+    count, curve = 10_000, 3
+    world = crowded_grid(10_000)
+
+
+class Roam500(Roam):
+    """A world in which 500 players see 40 each."""
+
+    name = "roam-500"
+    world = crowded_grid(500)
+
+
+class Roam1000(Roam):
+    """A world in which 1,000 players see 40 each."""
+
+    name = "roam-1000"
+    world = crowded_grid(1000)

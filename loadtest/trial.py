@@ -146,6 +146,10 @@ class Trial:
         """All bots say bye; or their sockets vanish."""
         await asyncio.gather(*(crowd.drop() if drop else crowd.leave() for crowd in self.present))
 
+    async def read_journal(self) -> None:
+        """Read the journal to where it ends now."""
+        await self._journal.finish()
+
     async def finish(self) -> None:
         """Read the journal to its end. Bots must have left."""
         assert not self.present
@@ -158,14 +162,24 @@ class Trial:
 
     # ------------------------------------------------------------ the check
 
+    def lineage(self, shard: int) -> Lineage:
+        """The records that lead to a shard's head."""
+        return self._journal.lineage(shard)
+
+    def histories(self, life: int | None = None) -> list[history.BotHistory]:
+        """What the bots lived through; of their first, second, ... `join` only, where `life` is given."""
+        each = len(self._parts)
+        crowds = self.crowds if life is None else self.crowds[life * each : (life + 1) * each]
+        return history.by_bot([Path(crowd.order.history) for crowd in crowds])
+
     def findings(self) -> Findings:
         """Check everything. Takes about as long as the run did."""
         found = Findings(self.bots, shards=self.contract.grid.shard_count)
-        lineages = [self._journal.lineage(shard) for shard in range(found.shards)]
+        lineages = [self.lineage(shard) for shard in range(found.shards)]
         replays = [self._replay(lineage, found) for lineage in lineages]
         truths = {replayed.truth.shard: replayed.truth for replayed in replays}
         applied, found.doubles = applied_inputs(lineages)
-        histories = history.by_bot([Path(crowd.order.history) for crowd in self.crowds])
+        histories = self.histories()
         self.say(f"checking {sum(len(h.entries) for h in histories)} events of {len(histories)} bots")
         found.replayed = compare(histories, truths)
         found.audited = compare(histories, self._audit.truths)

@@ -15,4 +15,7 @@ def world_of(shape: Shape) -> tuple[WorldContract, Title]:
     """The contract and the title."""
     title = load_title(shape.title)
     grid = replace(type(title).world, shards=parse_shards(shape.shards)) if shape.shards else None
-    return contract_of(title, shape.world, shape.seed, grid), title
+    contract = contract_of(title, shape.world, shape.seed, grid)
+    if shape.commit_level is not None:
+        contract = replace(contract, commit_level=shape.commit_level)
+    return contract, title
