@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from aiohttp import WSMsgType, web
 
 from overworld.game import contract_of
@@ -36,7 +37,7 @@ PAGE = ROOT / "server" / "overworld" / "gateway" / "web"
 CLIENT = ROOT / "clients" / "js" / "src"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws: wss:; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 TICKS_UNTIL_BOTS_THINK = 12
 
@@ -125,11 +126,18 @@ class Stage:
         return seat
 
     def _input(self, seat: Seat, told: pb.Input) -> None:
-        columns = (
-            np.array([value], np.int64)
-            for value in (seat.session, told.seq, told.kind, told.seen_tick, len(told.values))
+        def one(value: int) -> npt.NDArray[np.int64]:
+            return np.array([value], np.int64)
+
+        batch = InputColumnsIn(
+            sessions=one(seat.session),
+            seqs=one(told.seq),
+            kinds=one(told.kind),
+            seen_ticks=one(told.seen_tick),
+            counts=one(len(told.values)),
+            values=np.array(told.values, np.int64),
         )
-        self.inboxes[seat.shard].inputs(InputColumnsIn(*columns, np.array(told.values, np.int64)))
+        self.inboxes[seat.shard].inputs(batch)
 
     # ------------------------------------------------------------ ticks
 

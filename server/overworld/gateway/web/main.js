@@ -106,7 +106,7 @@ async function play() {
   playButton.disabled = true
   byId('start-error').textContent = ''
   try {
-    const ticket = await fetchTicket(name)
+    const ticket = await fetchTicket()
     hud.forget()
     game = new Game({ stage, hud, radar, messages, calm: () => lessMotion.matches }, ticket, name, ended)
     publish(game)

@@ -51,7 +51,7 @@ export class Game {
       title: ticket.title,
       client: 'frontier-web',
       ticket: async () => {
-        const next = first ?? (await fetchTicket(name))
+        const next = first ?? (await fetchTicket())
         first = null
         return next
       },
