@@ -81,8 +81,10 @@ class TestHandshakeWithoutSockets:
         (challenge,) = worker.start()
         (proof,) = gateway.receive(challenge).send
         step = worker.receive(proof)
-        assert step.state is HandshakeState.READY and worker.remote == "gateway-a"
-        assert gateway.receive(step.send[0]).state is HandshakeState.READY and gateway.remote == "worker-a"
+        assert step.state is HandshakeState.READY
+        assert worker.remote == "gateway-a"
+        assert gateway.receive(step.send[0]).state is HandshakeState.READY
+        assert gateway.remote == "worker-a"
 
     async def test_the_macs_are_those_of_the_specification(self) -> None:
         gateway = GatewayHandshake(GATEWAY, b"g" * 32)
@@ -107,7 +109,8 @@ class TestHandshakeWithoutSockets:
             case _:
                 proof = LinkMessage(ping=pb.LinkPing(nonce=1))
         step = worker.receive(proof)
-        assert step.state is HandshakeState.REFUSED and step.reason
+        assert step.state is HandshakeState.REFUSED
+        assert step.reason
         assert step.send[0].WhichOneof("message") == "refusal"
 
     async def test_a_gateway_refuses_a_worker_without_the_key(self) -> None:
@@ -115,7 +118,8 @@ class TestHandshakeWithoutSockets:
         gateway = GatewayHandshake(GATEWAY, b"g" * 32)
         gateway.receive(worker.start()[0])
         step = gateway.receive(LinkMessage(ready=pb.LinkReady(mac=bytes(32), worker="evil")))
-        assert step.state is HandshakeState.REFUSED and "key" in step.reason
+        assert step.state is HandshakeState.REFUSED
+        assert "key" in step.reason
 
     async def test_a_gateways_own_proof_cannot_be_played_back_to_it(self) -> None:
         gateway = GatewayHandshake(GATEWAY, b"g" * 32)
@@ -136,7 +140,7 @@ class TestHandshakeWithoutSockets:
         for data in noise:
             try:
                 message = LinkMessage.FromString(data)
-            except Exception:  # noqa: BLE001, S112 - whatever the library says to noise
+            except Exception:  # noqa: BLE001 - whatever the library says to noise
                 continue
             assert worker.receive(message).state is not HandshakeState.READY
             assert gateway.receive(message).state is not HandshakeState.READY
@@ -158,7 +162,8 @@ class TestConnecting:
         server = await listen("127.0.0.1", 0, WORKER, lambda _: worker, FAST)
         with pytest.raises(LinkError, match=reason):
             await connect("127.0.0.1", server.port, credentials, Peer(), WAIT_S, FAST)
-        assert not worker.messages and not worker.lost
+        assert not worker.messages
+        assert not worker.lost
         await server.close()
 
     async def test_nobody_there(self, free_port: int) -> None:
@@ -250,8 +255,10 @@ class TestMessages:
         pair_ = await pair(replace(FAST, silence_s=0.5))
         # Longer than the silence allowed: only pings keep the link.
         await asyncio.sleep(0.8)
-        assert not pair_.link.closed and not pair_.worker_link.closed
-        assert not pair_.gateway.messages and not pair_.worker.messages
+        assert not pair_.link.closed
+        assert not pair_.worker_link.closed
+        assert not pair_.gateway.messages
+        assert not pair_.worker.messages
         await pair_.server.close()
 
 
@@ -269,10 +276,12 @@ class TestEndings:
             pair_.link.send(output(10))
             pair_.link.close("enough")
             pair_.link.close("twice")
-            assert pair_.link.closed and not pair_.gateway.lost
+            assert pair_.link.closed
+            assert not pair_.gateway.lost
 
         pair_ = await self._ends(close)
-        assert pair_.gateway.lost == ["enough"] and len(pair_.worker.messages) == 1
+        assert pair_.gateway.lost == ["enough"]
+        assert len(pair_.worker.messages) == 1
 
     async def test_sending_on_a_closed_link_is_harmless(self) -> None:
         async def close(pair_: Pair) -> None:
