@@ -37,8 +37,10 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 Names = list[str]
 
-SINGLE_PUT_BYTES_MAX = 4 << 20
-BLOCK_BYTES = 4 << 20
+SINGLE_PUT_BYTES_MAX = 1 << 20
+BLOCK_BYTES = 1 << 20
+BLOCKS_AT_ONCE = 4
+"""A larger body is one write that holds up the event loop (aiohttp warns of it); a few blocks at once cost no time."""
 RETRY_BASE_S, RETRIES = 0.5, 4
 CONNECT_S_MAX, READ_S_MAX = 2.0, 10.0
 CALL_S_MAX = 60.0
@@ -95,7 +97,12 @@ class AzureBlobs:
 
         async def put() -> None:
             try:
-                await blob.upload_blob(data, metadata={**(metadata or {}), NONCE_KEY: nonce}, overwrite=False)
+                await blob.upload_blob(
+                    data,
+                    metadata={**(metadata or {}), NONCE_KEY: nonce},
+                    overwrite=False,
+                    max_concurrency=BLOCKS_AT_ONCE,
+                )
             except HttpResponseError as error:
                 if error.status_code not in _CONFLICTS:
                     raise
@@ -115,7 +122,9 @@ class AzureBlobs:
 
         async def put() -> str:
             try:
-                answer = await blob.upload_blob(data, metadata={NONCE_KEY: nonce}, **guard)
+                answer = await blob.upload_blob(
+                    data, metadata={NONCE_KEY: nonce}, max_concurrency=BLOCKS_AT_ONCE, **guard
+                )
             except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError) as error:
                 ours = await self._etag_if_ours(blob, nonce)
                 if ours is None:

@@ -11,8 +11,8 @@ import enum
 from dataclasses import dataclass
 from typing import Any, overload
 
-WIRE_MAX = 2**31 - 1
-"""Largest magnitude of a replicated value: the wire carries signed 32-bit numbers."""
+WIRE_MAX = 2**30 - 1
+"""Largest magnitude of a replicated value: the wire carries signed 32-bit numbers, and differences of two such values."""
 
 
 class Audience(enum.Enum):
