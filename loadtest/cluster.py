@@ -113,6 +113,7 @@ class Cluster:
         self.redis = LocalRedis()
         self.redis_port = free_port()
         self.azurite: Azurite | None = None
+        self.page_ports = [free_port() for _ in range(shape.gateways)]
         self.workers: list[Node] = []
         self.gateways: list[Node] = []
 
@@ -220,7 +221,7 @@ class Cluster:
         return Node(self._process("worker", name, own), port, internal_port)
 
     def _gateway(self, index: int) -> Node:
-        name, port, internal_port, page_port = f"gateway-{index}", free_port(), free_port(), free_port()
+        name, port, internal_port, page_port = f"gateway-{index}", free_port(), free_port(), self.page_ports[index]
         own = {
             "OVERWORLD_GATEWAY_NAME": name,
             "OVERWORLD_GATEWAY_PORT": str(port),
@@ -228,6 +229,8 @@ class Cluster:
             "OVERWORLD_GATEWAY_INTERNAL_PORT": str(internal_port),
             # Bots are no browsers, and all come from one address.
             "OVERWORLD_GATEWAY_ORIGIN_ABSENT": "true",
+            # A page goes on at another gateway when its own is lost.
+            "OVERWORLD_GATEWAY_ORIGINS": ",".join(f"http://{HOST}:{port}" for port in self.page_ports),
             "OVERWORLD_GATEWAY_SOCKETS_PER_ADDRESS_MAX": "5000",
             "OVERWORLD_GATEWAY_GUEST_LOGINS": "true",
             "OVERWORLD_GATEWAY_DRAIN_S": "0.5",
