@@ -267,7 +267,7 @@ class TestBrokenOutputs:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Players move, come, go and stall; ticks, outputs and watches overlap; shards change hands. No picture has a gap."""
+    """Players move, come, go and stall; messages overlap; shards change hands. No picture has a gap."""
 
     world: Deployment
 
