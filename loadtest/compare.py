@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from loadtest.history import BotHistory, Event
 from loadtest.truth import Truth, differences
 from overworld.client.mirror import Mirror
 from overworld.errors import WireError
+from overworld.world.grid import Grid
 
 EXAMPLES_MAX = 10
 
@@ -27,6 +27,8 @@ class Comparison:
     entities: int = 0
     fields: int = 0
     cells: int = 0
+    whole_views: int = 0
+    """Pictures whose cells, over all shards, are exactly the view from the avatar's cell or one beside it."""
     frames: int = 0
     frame_bytes: int = 0
     heads: int = 0
@@ -40,6 +42,8 @@ class Comparison:
     """Bots with at least one comparison of at least one entity."""
     missing: set[tuple[int, int, int]] = field(default_factory=set)
     """(shard, epoch, tick) that a bot saw and the truth does not have."""
+    gaps_ms: list[float] = field(default_factory=list)
+    """Time between two ticks of a shard as one bot got them on one socket."""
     examples: list[str] = field(default_factory=list)
 
     def add(self, other: Comparison) -> None:
@@ -51,7 +55,7 @@ class Comparison:
             elif isinstance(mine, set):
                 mine |= value
             else:
-                mine += value[: EXAMPLES_MAX - len(mine)]
+                mine += value if name == "gaps_ms" else value[: EXAMPLES_MAX - len(mine)]
 
     def tell(self, text: str) -> None:
         """Keep an example of what went wrong."""
@@ -76,11 +80,13 @@ def compare(histories: Iterable[BotHistory], truths: Mapping[int, Truth]) -> Com
 def _compare_bot(history: BotHistory, truths: Mapping[int, Truth], result: Comparison) -> None:
     mirror = Mirror()
     highest: dict[int, tuple[int, int]] = {}
+    came_us: dict[int, int] = {}
     sound = True
     for entry in history.entries:
         if entry.event is Event.CONNECT:
             # A new socket starts a new picture; what was seen before stays seen.
             mirror, sound = Mirror(), True
+            came_us.clear()
         if entry.event is not Event.FRAME or not sound:
             continue
         result.frames += 1
@@ -100,6 +106,9 @@ def _compare_bot(history: BotHistory, truths: Mapping[int, Truth], result: Compa
                 result.tell(f"bot {history.bot}: shard {head.shard} {at} after {highest.get(head.shard)}")
                 continue
             highest[head.shard] = at
+            if head.shard in came_us:
+                result.gaps_ms.append((entry.time_us - came_us[head.shard]) / 1000)
+            came_us[head.shard] = entry.time_us
             if head.shard in truths:
                 _compare_picture(history.bot, mirror, head.shard, at, truths[head.shard], result)
 
@@ -121,6 +130,7 @@ def _compare_picture(
     held = frozenset(cell for cell in mirror.cells if contract.shard_of(cell) == shard)
     seen, wanted = mirror.picture(shard), truth.seen(tick, held)
     result.comparisons += 1
+    result.whole_views += _whole_view(mirror, truth.contract.grid)
     result.cells += len(held)
     result.entities += len(wanted)
     result.fields += sum(map(len, wanted)) - len(wanted)
@@ -133,25 +143,38 @@ def _compare_picture(
             result.tell(f"bot {bot}, shard {shard}, epoch {epoch}, tick {tick}: {text}")
 
 
+def _whole_view(mirror: Mirror, grid: Grid) -> bool:
+    """Without an avatar in view there is no telling: counts as not whole."""
+    own = mirror.own()
+    if own is None:
+        return False
+    cy, cx = divmod(own.cell, grid.cells_x)
+    held = mirror.cells
+    return any(
+        held == set(grid.view_of(y * grid.cells_x + x))
+        for y in range(max(0, cy - 1), min(grid.cells_y, cy + 2))
+        for x in range(max(0, cx - 1), min(grid.cells_x, cx + 2))
+        if len(grid.view_of(y * grid.cells_x + x)) == len(held)
+    )
+
+
 @dataclass
-class Intervals:
-    """How evenly frames came, over all bots, and how much came."""
+class Traffic:
+    """How much came to a bot in a second."""
 
-    gaps_ms: list[float]
-    bytes_per_bot_second: float
-    frames_per_bot_second: float
+    bytes_per_bot_second: float = 0.0
+    frames_per_bot_second: float = 0.0
 
 
-def intervals(histories: Iterable[BotHistory]) -> Intervals:
-    """Gaps between frames of one bot, and bytes and frames a bot and second."""
-    gaps, total, frames, seconds = [], 0, 0, 0.0
+def traffic(histories: Iterable[BotHistory]) -> Traffic:
+    """Means over all bots and the time from their first to their last frame."""
+    total, frames, seconds = 0, 0, 0.0
     for history in histories:
         came = history.of(Event.FRAME)
-        gaps += [(b.time_us - a.time_us) / 1000 for a, b in pairwise(came)]
         total += sum(len(e.body) for e in came)
         frames += len(came)
         seconds += (came[-1].time_us - came[0].time_us) / 1e6 if came else 0.0
-    return Intervals(gaps, total / seconds if seconds else 0.0, frames / seconds if seconds else 0.0)
+    return Traffic(total / seconds, frames / seconds) if seconds else Traffic()
 
 
 def endings(histories: Iterable[BotHistory]) -> Counter[str]:

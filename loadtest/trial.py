@@ -24,7 +24,7 @@ from typing import Any, Self
 from loadtest import history
 from loadtest.audit import AuditCollector
 from loadtest.cluster import Cluster, Shape
-from loadtest.compare import Comparison, Intervals, compare, endings, intervals
+from loadtest.compare import Comparison, Traffic, compare, endings, traffic
 from loadtest.crowd import Crowd, Order, split
 from loadtest.figures import percentiles
 from loadtest.inputs import InputAudit, audit_inputs
@@ -56,7 +56,7 @@ class Findings:
     side_branches: int = 0
     endings: Counter[str] = field(default_factory=Counter)
     lost_sockets: int = 0
-    intervals: Intervals = field(default_factory=lambda: Intervals([], 0.0, 0.0))
+    traffic: Traffic = field(default_factory=Traffic)
     players: dict[str, int] = field(default_factory=dict)
     """Sums of the title's own columns over all players, at the end."""
 
@@ -160,6 +160,10 @@ class Trial:
         """Observe another Redis from now on (after a failover)."""
         self._journal.follow(url)
 
+    def forget_after(self, shard: int, tick: int) -> None:
+        """What a worker said of later ticks counts no more: they are known to be lost."""
+        self._audit.truths[shard].forget_after(tick)
+
     # ------------------------------------------------------------ the check
 
     def lineage(self, shard: int) -> Lineage:
@@ -172,19 +176,19 @@ class Trial:
         crowds = self.crowds if life is None else self.crowds[life * each : (life + 1) * each]
         return history.by_bot([Path(crowd.order.history) for crowd in crowds])
 
-    def findings(self) -> Findings:
-        """Check everything. Takes about as long as the run did."""
+    def findings(self, life: int | None = None) -> Findings:
+        """Check everything; of what bots saw, only what followed one `join`, where `life` is given. Takes a while."""
         found = Findings(self.bots, shards=self.contract.grid.shard_count)
         lineages = [self.lineage(shard) for shard in range(found.shards)]
         replays = [self._replay(lineage, found) for lineage in lineages]
         truths = {replayed.truth.shard: replayed.truth for replayed in replays}
         applied, found.doubles = applied_inputs(lineages)
-        histories = self.histories()
+        histories = self.histories(life)
         self.say(f"checking {sum(len(h.entries) for h in histories)} events of {len(histories)} bots")
         found.replayed = compare(histories, truths)
         found.audited = compare(histories, self._audit.truths)
         found.inputs = audit_inputs(histories, applied)
-        found.intervals = intervals(histories)
+        found.traffic = traffic(histories)
         found.endings = endings(histories)
         found.lost_sockets = sum(len(h.of(history.Event.LOST)) for h in histories)
         return found
@@ -213,6 +217,7 @@ def figures_of(found: Findings) -> dict[str, Any]:
             "entities": part.entities,
             "fields": part.fields,
             "mismatches": part.mismatches,
+            "whole_views": part.whole_views / part.comparisons if part.comparisons else 0.0,
         }
 
     return {
@@ -223,9 +228,9 @@ def figures_of(found: Findings) -> dict[str, Any]:
         "pictures_against_workers": pictures(found.audited),
         "pictures_against_replay": pictures(found.replayed),
         "frames": found.replayed.frames,
-        "bytes_per_bot_s": found.intervals.bytes_per_bot_second,
-        "frames_per_bot_s": found.intervals.frames_per_bot_second,
-        "frame_gap_ms": percentiles(found.intervals.gaps_ms, 50, 99),
+        "bytes_per_bot_s": found.traffic.bytes_per_bot_second,
+        "frames_per_bot_s": found.traffic.frames_per_bot_second,
+        "frame_gap_ms": percentiles(found.replayed.gaps_ms, 50, 99),
         "inputs_sent": found.inputs.sent,
         "inputs_acked": found.inputs.acked,
         "inputs_sent_again": found.inputs.sent_again,

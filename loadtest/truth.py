@@ -38,6 +38,12 @@ class Truth:
         if epoch is not None:
             self.epochs[tick] = epoch
 
+    def forget_after(self, tick: int) -> None:
+        """Drop what is known of later ticks."""
+        for known in (self.ticks, self.epochs):
+            for later in [t for t in known if t > tick]:
+                del known[later]
+
     def seen(self, tick: int, cells: frozenset[int]) -> list[Row]:
         """What somebody who holds exactly these cells of the shard must see at a tick: sorted rows."""
         mask = self._mask(cells)
