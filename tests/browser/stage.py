@@ -15,7 +15,7 @@ import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -42,13 +42,23 @@ POLICY = (
 TICKS_UNTIL_BOTS_THINK = 12
 
 
+class Socket(Protocol):
+    """Where a player's frames go."""
+
+    async def send_bytes(self, data: bytes) -> None:
+        """One message."""
+
+    async def close(self, *, code: int, message: bytes) -> object:
+        """The end."""
+
+
 @dataclass
 class Seat:
     """A session and the socket it has now. Bots have none."""
 
     session: int
     shard: int
-    socket: web.WebSocketResponse | None = None
+    socket: Socket | None = None
     held: set[int] = field(default_factory=set)
     entering: dict[int, set[int]] = field(default_factory=dict)
     leaving: set[int] = field(default_factory=set)
@@ -97,7 +107,7 @@ class Stage:
             if kind == "hello":
                 seat = await self._hello(told.hello, socket)
             elif seat is not None and kind == "input":
-                self._input(seat, told.input)
+                self.input(seat, told.input)
             elif kind == "ping":
                 now_us = int(asyncio.get_running_loop().time() * 1e6)
                 await socket.send_bytes(
@@ -118,6 +128,10 @@ class Stage:
         if hello.resume and known is None:
             await socket.close(code=4008, message=b"unknown resume token")
             return None
+        return self.seat(socket, known)
+
+    def seat(self, socket: Socket, known: Seat | None = None) -> Seat:
+        """A player begins, or comes back to the seat it has."""
         seat = known or self._sit()
         seat.socket, seat.welcomed = socket, False
         seat.held, seat.entering, seat.leaving = set(), {}, set()
@@ -125,7 +139,9 @@ class Stage:
         self.inboxes[seat.shard].event(event, seat.session, seat.session)
         return seat
 
-    def _input(self, seat: Seat, told: pb.Input) -> None:
+    def input(self, seat: Seat, told: pb.Input) -> None:
+        """A player's input arrives."""
+
         def one(value: int) -> npt.NDArray[np.int64]:
             return np.array([value], np.int64)
 
@@ -151,8 +167,12 @@ class Stage:
             if self.pause_s:
                 due, self.pause_s = due + self.pause_s, 0.0
             await asyncio.sleep(max(0.0, due - loop.time()))
-            for core, inbox in zip(self.cores, self.inboxes, strict=True):
-                await self._tick(core, inbox)
+            await self.tick()
+
+    async def tick(self) -> None:
+        """One tick of every shard."""
+        for core, inbox in zip(self.cores, self.inboxes, strict=True):
+            await self._tick(core, inbox)
 
     async def _tick(self, core: ShardCore, inbox: Inbox) -> None:
         self._think(core)
@@ -220,7 +240,7 @@ class Stage:
                     self._chance.choice((1, 1, 1, 0, -1)),
                     self._chance.choice((0, 0, 1)),
                 ]
-                self._input(bot, pb.Input(seq=bot.seq, kind=0, values=values))
+                self.input(bot, pb.Input(seq=bot.seq, kind=0, values=values))
 
     # ------------------------------------------------------------ direction
 
@@ -246,7 +266,7 @@ class Stage:
         for socket in self._sockets():
             await socket.close(code=code, message=reason.encode())
 
-    def _sockets(self) -> list[web.WebSocketResponse]:
+    def _sockets(self) -> list[Socket]:
         return [seat.socket for seat in self.seats.values() if seat.socket is not None]
 
 

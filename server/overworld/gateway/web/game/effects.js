@@ -111,7 +111,8 @@ export class Effects {
       context.drawImage(image, x - side / 2, y - side / 2, side, side)
     }
     for (const { x, y, born_ms, life_ms, from, to, hue } of this.#rings) {
-      const t = Math.min(1, (now_ms - born_ms) / life_ms)
+      // What happens while a frame is being made is a little younger than the frame.
+      const t = Math.max(0, Math.min(1, (now_ms - born_ms) / life_ms))
       const ease = 1 - (1 - t) ** 3
       context.globalAlpha = (1 - t) ** 2
       context.lineWidth = Math.max(0.5, camera.scale * 0.5 * (1 - t))
@@ -124,7 +125,7 @@ export class Effects {
     context.textAlign = 'center'
     context.font = `600 ${Math.round(Math.max(12, camera.scale * 1.25))}px system-ui, sans-serif`
     for (const { x, y, born_ms, text, colour } of this.#words) {
-      const t = (now_ms - born_ms) / 900
+      const t = Math.max(0, (now_ms - born_ms) / 900)
       context.globalAlpha = Math.min(1, 2 * (1 - t))
       context.fillStyle = colour
       context.fillText(text, camera.x(x), camera.y(y) - camera.scale * (3.2 + 2.6 * t))
