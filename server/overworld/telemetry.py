@@ -8,6 +8,10 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram
 
 _FAST_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_COMMIT_S = (
+    *(0.0001, 0.0002, 0.0003, 0.0004, 0.0005, 0.0006, 0.0008, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008, 0.01),
+    *(0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
 _SLOW_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 # ---------------------------------------------------------------- stores: Redis
@@ -16,7 +20,7 @@ journal_append_seconds = Histogram(
     "overworld_journal_append_seconds",
     "From the call to the commit level reached, of appends that succeeded",
     ["level"],
-    buckets=_FAST_S,
+    buckets=_COMMIT_S,
 )
 journal_append_bytes = Counter("overworld_journal_append_bytes", "Payload and outbox bytes appended")
 journal_batch_commands = Histogram(
@@ -66,7 +70,7 @@ ticks_skipped_total = Counter("overworld_ticks_skipped", "Ticks not run because 
 ticks_released_total = Counter("overworld_ticks_released", "Ticks whose results were sent to gateways")
 ticks_held = Gauge("overworld_ticks_held", "Results held back until their tick is committed, all shards")
 release_seconds = Histogram(
-    "overworld_release_seconds", "From the end of a tick's encoding to the release of its results", buckets=_FAST_S
+    "overworld_release_seconds", "From the end of a tick's encoding to the release of its results", buckets=_COMMIT_S
 )
 entities = Gauge("overworld_entities", "Entities of all shards of this process")
 players_online = Gauge("overworld_players_online", "Players with a socket, of all shards of this process")

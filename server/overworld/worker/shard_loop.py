@@ -20,7 +20,7 @@ from overworld.errors import TitleError
 from overworld.shard.core import ShardCore
 from overworld.shard.inputs import TickInputs, TickOutcome
 from overworld.wire.v1 import client_pb2, link_pb2
-from overworld.worker import records
+from overworld.worker import records, tasks
 from overworld.worker.audit import AuditRing
 from overworld.worker.clock import TickClock
 from overworld.worker.journal import Journal, Trouble
@@ -116,7 +116,7 @@ class ShardLoop:
             log.error("title_failed", shard=self._core.index, tick=self._core.tick, reason=str(error), exc_info=error)
             return End.TITLE_FAILED
         finally:
-            beats.cancel()
+            await tasks.end([beats])
         if self._journal.trouble is None:
             return End.STOPPED
         return End.FENCED if self._journal.trouble is Trouble.FENCED else End.REBASE
@@ -146,7 +146,8 @@ class ShardLoop:
 
     def release(self, up_to_tick: int) -> None:
         """Send the results of ticks that are durable."""
-        now_s = self._loop.time()
+        # Not the loop's clock: it stands still within an iteration, and counts whole milliseconds.
+        now_s = time.perf_counter()
         while self._held and self._held[0].tick <= up_to_tick:
             held = self._held.popleft()
             for link, body in held.messages:
@@ -170,7 +171,7 @@ class ShardLoop:
         )
 
     def _hold(self, messages: list[tuple[Outlet, bytes]]) -> None:
-        self._held.append(_Held(self._core.tick, self._loop.time(), messages))
+        self._held.append(_Held(self._core.tick, time.perf_counter(), messages))
 
     def _measure(self, late_ns: int, took_ns: int, inputs: int) -> None:
         telemetry.ticks_total.inc()
