@@ -60,7 +60,7 @@ async def recorded(seed: int) -> list[bytes]:
 def test_both_mirrors_show_the_same() -> None:
     seed = random.SystemRandom().randrange(2**31)
     messages = asyncio.run(recorded(seed))
-    assert len(messages) > TICKS
+    assert len(messages) >= TICKS
     stream = b"".join(struct.pack(">I", len(m)) + m for m in messages)
     played = subprocess.run([node(), str(REPLAY)], input=stream, capture_output=True, timeout=60, check=False)
     assert played.returncode == 0, played.stderr.decode()
