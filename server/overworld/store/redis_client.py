@@ -72,7 +72,6 @@ async def open_redis(
         settings["credential_provider"] = credentials
     try:
         if cluster:
-            settings["cluster_error_retry_attempts"] = 0
             client: Redis | RedisCluster = RedisCluster.from_url(url, **settings)
         else:
             settings["retry_on_error"] = []
@@ -125,10 +124,16 @@ async def ask(call: str, attempt: Callable[[], Awaitable[T]], timeout_s: float =
     loop = asyncio.get_running_loop()
     end_s = loop.time() + timeout_s
     pause_s = CALL_PAUSE_S
+    task = asyncio.current_task()
+    cancellations = task.cancelling() if task is not None else 0
     while True:
         try:
             async with asyncio.timeout_at(end_s):
-                return await attempt()
+                answer = await attempt()
+            # asyncio.wait_for, which redis-py uses, swallows a cancellation that comes with the answer (Python 3.11).
+            if task is not None and task.cancelling() > cancellations:
+                raise asyncio.CancelledError
+            return answer
         except _WORTH_A_RETRY as error:
             if loop.time() + pause_s >= end_s:
                 telemetry.redis_unavailable_total.labels(call).inc()

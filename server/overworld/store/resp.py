@@ -42,11 +42,11 @@ def trouble_of(error: exceptions.RedisError) -> Trouble:
     """Sort an error reply. Which replies exist is a matter of server version, so unknown ones count as refused."""
     if isinstance(error, exceptions.NoScriptError):
         return Trouble.UNKNOWN_SCRIPT
+    if isinstance(error, exceptions.MovedError):  # a kind of AskError in redis-py, so it is looked at first
+        return Trouble.MOVED
     # An ASK (the slot is on its way) is waited out: half of a shard's keys may be on either side until it ends.
     if isinstance(error, exceptions.AskError):
         return Trouble.LATER
-    if isinstance(error, exceptions.MovedError):
-        return Trouble.MOVED
     if isinstance(error, (exceptions.ReadOnlyError, exceptions.AuthenticationError)):
         return Trouble.RECONNECT
     if isinstance(error, (exceptions.OutOfMemoryError, exceptions.TryAgainError, exceptions.ClusterDownError)):
