@@ -23,6 +23,7 @@ from overworld import telemetry
 from overworld.errors import Fenced, OtherHead, OverworldError, StoreError, StoreUnavailable
 from overworld.shard.core import ShardCore
 from overworld.store.ports import NONCE_BYTES, Grant, Ownership, Refused
+from overworld.worker import tasks
 from overworld.worker.audit import AuditRing
 from overworld.worker.journal import Journal, JournalLimits
 from overworld.worker.pulse import Pulse
@@ -176,7 +177,7 @@ class ShardHost:
                 f"shard {self.shard}: not recovered in {self._limits.recovery_timeout_s:g} s"
             ) from error
         finally:
-            beats.cancel()
+            await tasks.end([beats])
         self._reception.recovered(recovered.core, asyncio.get_running_loop().time())
         log.info(
             "shard_recovered",

@@ -15,6 +15,7 @@ import structlog
 from overworld import telemetry
 from overworld.errors import OverworldError, StoreError, StoreUnavailable
 from overworld.store.ports import NONCE_BYTES, Grant, Head, Ownership, Refused
+from overworld.worker import tasks
 from overworld.worker.host import ShardHost
 from overworld.worker.leases import Candidate, LeaseBook, Vacancy
 from overworld.worker.links import Links
@@ -64,6 +65,8 @@ class Keeper:
 
     def suspect(self, address: str) -> None:
         """The worker at this address seems to be gone: look at once."""
+        if self._draining:
+            return
         log.warning("worker_suspected", address=address)
         self._book.suspect(address)
         self._woken.set()
@@ -89,18 +92,15 @@ class Keeper:
         self._woken.set()
         for host in self.hosts.values():
             host.stop()
-        tasks = list(self._taking.values())
-        if tasks:
-            await asyncio.wait(tasks, timeout=timeout_s)
-        return all(task.done() for task in tasks)
+        taking = list(self._taking.values())
+        if taking:
+            await asyncio.wait(taking, timeout=timeout_s)
+        return all(task.done() for task in taking)
 
     async def abort(self) -> None:
         """Drop every shard where it stands. What was committed is in the journal; others take over."""
         self._draining = True
-        tasks = list(self._taking.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end(list(self._taking.values()))
 
     # ------------------------------------------------------------ look
 

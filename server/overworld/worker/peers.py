@@ -15,6 +15,7 @@ import structlog
 from overworld.errors import LinkError
 from overworld.link import Link, LinkCredentials, connect
 from overworld.wire.v1 import link_pb2
+from overworld.worker import tasks
 
 log = structlog.get_logger(__name__)
 
@@ -49,9 +50,9 @@ class Peers:
 
     async def close(self) -> None:
         """Watch nobody."""
-        tasks = list(self._watches.values())
-        self.follow(set())
-        await asyncio.gather(*tasks, return_exceptions=True)
+        watches = list(self._watches.values())
+        self._watches.clear()
+        await tasks.end(watches)
 
     async def _watch(self, address: str) -> None:
         host, _, port = address.rpartition(":")

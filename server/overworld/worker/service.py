@@ -17,6 +17,7 @@ from overworld.link import LinkCredentials, LinkServer, listen
 from overworld.settings import WorkerSettings
 from overworld.shard.core import ShardCore
 from overworld.store.ports import Directory, Grant, Member, Role
+from overworld.worker import tasks
 from overworld.worker.host import HostLimits, Phase, ShardHost, Stores
 from overworld.worker.internal_http import InternalHttp, Views
 from overworld.worker.journal import JournalLimits
@@ -141,9 +142,7 @@ class Worker:
         self._draining = True
         if self._keeper is not None:
             await self._keeper.abort()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(self._tasks)
         if self._peers is not None:
             await self._peers.close()
         if self._server is not None:
