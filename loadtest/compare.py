@@ -40,6 +40,8 @@ class Comparison:
     rule_broken: int = 0
     bots: set[int] = field(default_factory=set)
     """Bots with at least one comparison of at least one entity."""
+    seen: set[tuple[int, int, int]] = field(default_factory=set)
+    """(shard, epoch, tick) that any bot was shown."""
     missing: set[tuple[int, int, int]] = field(default_factory=set)
     """(shard, epoch, tick) that a bot saw and the truth does not have."""
     gaps_ms: list[float] = field(default_factory=list)
@@ -120,13 +122,17 @@ def _compare_picture(
     contract = mirror.contract
     assert contract is not None
     result.heads += 1
+    result.seen.add((shard, epoch, tick))
     if tick not in truth.ticks:
         result.unknown_ticks += 1
         result.missing.add((shard, epoch, tick))
         return
     if truth.epochs.get(tick, epoch) != epoch:
+        # Its tick was lost, and another came about in its place.
         result.epoch_broken += 1
+        result.missing.add((shard, epoch, tick))
         result.tell(f"bot {bot}: shard {shard} tick {tick} seen at epoch {epoch}, committed at {truth.epochs[tick]}")
+        return
     held = frozenset(cell for cell in mirror.cells if contract.shard_of(cell) == shard)
     seen, wanted = mirror.picture(shard), truth.seen(tick, held)
     result.comparisons += 1

@@ -77,8 +77,11 @@ class JournalCollector:
         await self._redis.aclose()
 
     def follow(self, redis_url: str) -> None:
-        """Read from another server from now on (after a failover)."""
+        """Read from another server from now on (after a failover), from as far back as it remembers: what was read
+        from the other may lie on a branch that this one does not have.
+        """
         self._redis = Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5)
+        self._last = dict.fromkeys(self._last, 0)
 
     async def finish(self) -> None:
         """One last read of everything, with the heads. Raises RedisError."""

@@ -74,7 +74,8 @@ class GatewayCost:
     pinned: bool
     """The gateway had a core of its own, everything else the others."""
     gap_ms: dict[str, float]
-    closed: int
+    closes: dict[str, int]
+    """Sockets closed before the end, by close code."""
 
 
 async def gateway_cost(folder: Path, clients: int, seconds: float, say: Callable[[str], object]) -> GatewayCost:
@@ -96,7 +97,6 @@ async def gateway_cost(folder: Path, clients: int, seconds: float, say: Callable
         await crowd.leave(120)
     frames = gained.total("overworld_gateway_frames_total")
     sizes = gained.total("overworld_gateway_frame_bytes_total")
-    closed = sum(v for k, v in report["statistics"]["closes"].items() if k != "1000") + len(report["stopped"])
     return GatewayCost(
         clients,
         frames / clients / seconds,
@@ -106,7 +106,7 @@ async def gateway_cost(folder: Path, clients: int, seconds: float, say: Callable
         memory / clients / 1024,
         pinned,
         _gaps(told, report["statistics"]),
-        int(closed),
+        {str(code): int(count) for code, count in report["statistics"]["closes"].items()},
     )
 
 

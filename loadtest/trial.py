@@ -72,12 +72,14 @@ class Trial:
         *,
         crowds: int = 2,
         brain: str = "auto",
+        cluster: Cluster | None = None,
         say: Callable[[str], object],
     ) -> None:
+        """`cluster`: one of another kind than `Cluster` itself; it has the same folder and shape."""
         self.folder = folder
         self.shape = shape
         self.bots = bots
-        self.cluster = Cluster(folder, shape)
+        self.cluster = cluster or Cluster(folder, shape)
         self.contract, self.title = world_of(shape)
         self.say = say
         self.crowds: list[Crowd] = []
