@@ -114,7 +114,8 @@ class Child:
         deadline_s = time.monotonic() + timeout_s
         while process.poll() is None and time.monotonic() < deadline_s:
             await asyncio.sleep(POLL_S)
-        in_order = process.poll() == 0
+        # One that had not got as far as handling signals had nothing to put in order.
+        in_order = process.poll() in (0, -signal.SIGTERM)
         self.kill()
         return in_order
 
@@ -188,9 +189,14 @@ class Family:
                 self._tell(f"{child.program.name} runs again (process {child.pid})")
 
     async def stop(self, children: Sequence[Child], timeout_s: float) -> bool:
-        """Stop these, all at once, for good. True where all ended in order."""
+        """Stop these, all at once, for good. True where all ended in order; the others are told."""
         self._stopped.update(id(child) for child in children)
-        return all(await asyncio.gather(*(child.stop(timeout_s) for child in children)))
+        ended = await asyncio.gather(*(child.stop(timeout_s) for child in children))
+        for child, in_order in zip(children, ended, strict=True):
+            if not in_order:
+                said = child.last_words()[:200]
+                self._tell(f"{child.program.name} did not stop in order (code {child.code}): {said}")
+        return all(ended)
 
     def kill(self) -> None:
         """End whatever runs."""

@@ -37,12 +37,12 @@ PORT_TRIES = 50
 
 @dataclass(frozen=True)
 class DevOptions:
-    """What to run. `shards` empty: as the title says."""
+    """What to run."""
 
     data: Path
     title: str = "frontier"
     world: str = "main"
-    shards: str = "2x1"
+    shards: str = "1x1"
     seed: int = 0
     workers: int = 2
     gateways: int = 2
@@ -63,6 +63,7 @@ class Dev:
         self._bots: list[Child] = []
         self._ports = _Ports()
         self._key = ""
+        self._page_ports: list[int] = []
         self._pages: list[str] = []
         self._sockets: list[str] = []
 
@@ -103,6 +104,7 @@ class Dev:
         self._say(f"{options.workers} workers")
         self._workers = [self._family.add(self._worker(i)) for i in range(options.workers)]
         self._say(f"{options.gateways} gateways")
+        self._page_ports = [self._ports.near(options.port + i) for i in range(options.gateways)]
         self._gateways = [self._family.add(self._gateway(i)) for i in range(options.gateways)]
         if trouble := await self._family.until_ready([*self._workers, *self._gateways], READY_S):
             raise SettingsError(f"{trouble}\nlogs are in {options.data / 'logs'}")
@@ -145,7 +147,7 @@ class Dev:
         return self._program(f"worker-{index}", ["worker"], own, http_port)
 
     def _gateway(self, index: int) -> Program:
-        page_port = self._ports.near(self._options.port + index)
+        page_port = self._page_ports[index]
         socket_port, internal_port = self._ports.any(), self._ports.any()
         self._pages.append(f"http://localhost:{page_port}/")
         self._sockets.append(f"ws://{HOST}:{socket_port}/play")
@@ -156,6 +158,10 @@ class Dev:
             "OVERWORLD_GATEWAY_INTERNAL_PORT": str(internal_port),
             "OVERWORLD_GATEWAY_GUEST_LOGINS": "true",
             "OVERWORLD_GATEWAY_ORIGIN_ABSENT": "true",
+            # A page goes on at another gateway when its own is lost.
+            "OVERWORLD_GATEWAY_ORIGINS": ",".join(
+                f"http://{host}:{port}" for port in self._page_ports for host in ("localhost", HOST)
+            ),
             "OVERWORLD_GATEWAY_DRAIN_S": "0.5",
             "OVERWORLD_GATEWAY_SOCKETS_PER_ADDRESS_MAX": "5000",
         }
@@ -170,14 +176,12 @@ class Dev:
     async def _stop(self) -> bool:
         self._console.print("\nstopping bots, gateways, workers, Redis", style="dim")
         in_order = True
-        for what, children, seconds in (
-            ("bots", self._bots, BOTS_STOP_S),
-            ("gateways", self._gateways, GATEWAYS_STOP_S),
-            ("workers", self._workers, WORKERS_STOP_S),
+        for children, seconds in (
+            (self._bots, BOTS_STOP_S),
+            (self._gateways, GATEWAYS_STOP_S),
+            (self._workers, WORKERS_STOP_S),
         ):
-            if not await self._family.stop(children, seconds):
-                in_order = False
-                self._console.print(f"some {what} did not stop in order; see {self._options.data / 'logs'}")
+            in_order = await self._family.stop(children, seconds) and in_order
         await self._redis.stop()
         self._console.print(f"stopped. The world is kept in {self._options.data}; start again to go on.")
         return in_order
@@ -186,23 +190,20 @@ class Dev:
 
     def _show(self) -> None:
         options = self._options
-        table = Table(box=None, padding=(0, 2), show_header=False, highlight=False)
+        table = Table(box=None, padding=(0, 1), show_header=False, highlight=False)
         table.add_column(style="bold")
         table.add_row("play", f"[bold green]{self._pages[0]}[/]")
-        for index, child in enumerate(self._gateways):
-            table.add_row(
-                child.program.name, f"page {self._pages[index]}  socket {self._sockets[index]}  pid {child.pid}"
-            )
+        for page, ws, child in zip(self._pages, self._sockets, self._gateways, strict=True):
+            table.add_row(child.program.name, f"{page}  {ws}  pid {child.pid}")
         for child in self._workers:
-            table.add_row(
-                child.program.name, f"status http://{HOST}:{child.program.ready_port}/status  pid {child.pid}"
-            )
+            status = f"http://{HOST}:{child.program.ready_port}/status"
+            table.add_row(child.program.name, f"{status}  pid {child.pid}")
         table.add_row("redis", f"{self._redis.url}  pid {self._redis.pid}")
         if self._bots:
             table.add_row("bots", f"{options.bots} players  pid {self._bots[0].pid}")
         table.add_row("data", str(options.data))
         table.add_row("logs", str(options.data / "logs"))
-        title = f"{options.title}: world {options.world}, {options.shards or 'the title' + chr(39) + 's'} shards"
+        title = f"{options.title}: world {options.world}, {options.shards} shards"
         self._console.print(
             Panel(table, title=title, subtitle="Ctrl-C stops everything; the world is kept", expand=False)
         )

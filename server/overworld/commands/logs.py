@@ -12,7 +12,7 @@ from typing import Any, Literal
 import structlog
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_NOISY = ("azure", "aiohttp.access", "asyncio", "urllib3")
+_NOISY = ("azure", "aiohttp.access", "asyncio", "picows", "urllib3")
 
 
 def set_up(form: Literal["json", "console"], level: str, **about: str) -> None:

@@ -16,10 +16,12 @@ from overworld.errors import SettingsError
 
 @dataclass(frozen=True)
 class Views:
-    """What the port shows. `readiness` returns "" or why not; `audit(shard, tick)` returns None where it is not kept,
-    and tick 0 means the newest; `audit` itself is None where it is off. `refresh` brings gauges up to date.
+    """What the port shows. `liveness` and `readiness` return "" or why not; `audit(shard, tick)` returns None where
+    it is not kept, and tick 0 means the newest; `audit` itself is None where it is off. `refresh` brings gauges up to
+    date.
     """
 
+    liveness: Callable[[], str]
     readiness: Callable[[], str]
     refresh: Callable[[], None]
     status: Callable[[], dict[str, Any]]
@@ -58,7 +60,8 @@ class InternalHttp:
             await self._runner.cleanup()
 
     async def _livez(self, _: web.Request) -> web.Response:
-        return web.Response(text="alive\n")
+        dead = self._views.liveness()
+        return web.Response(status=503 if dead else 200, text=f"{dead or 'alive'}\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
         why_not = self._views.readiness()

@@ -63,6 +63,7 @@ class Worker:
         self._credentials = LinkCredentials(cluster_key, contract.fingerprint, self.name)
         self._http = InternalHttp(
             Views(
+                liveness=lambda: self._fault,
                 readiness=self._readiness,
                 refresh=self._refresh_gauges,
                 status=self.status,
@@ -77,6 +78,7 @@ class Worker:
         self._live: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._taking = False
+        self._fault = ""
         self._draining = False
         self.address = ""
 
@@ -122,6 +124,14 @@ class Worker:
             loop.create_task(self._announce_always(self._peers)),
             loop.create_task(self._keep(self._keeper)),
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """A mistake of ours: /livez says so, and whoever runs us starts us again."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fault = f"{task.get_name()} failed: {error!r}"
+            log.error("worker_task_failed", reason=repr(error), exc_info=error)
 
     async def stop(self) -> bool:
         """Finish the tick, save every shard, give the leases back. True where all of that was done in time."""
@@ -228,8 +238,8 @@ class Worker:
     # ------------------------------------------------------------ views
 
     def _readiness(self) -> str:
-        if self._draining:
-            return "stopping"
+        if self._draining or self._fault:
+            return self._fault or "stopping"
         if self._keeper is None or not self._keeper.looked:
             return "has not seen the shards' heads yet"
         recovering = [shard for shard, host in self._hosts.items() if host.phase is Phase.RECOVERING]
