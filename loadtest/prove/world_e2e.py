@@ -30,11 +30,16 @@ class Options:
 def run(proof: Proof, options: Options) -> None:
     """Play, then check."""
     with tempfile.TemporaryDirectory(prefix="overworld-e2e-") as folder:
-        found = asyncio.run(play(proof, options, Path(folder)))
+        check(proof, asyncio.run(play(proof, options, Path(folder))))
+
+
+def check(proof: Proof, found: Findings, *, fights: bool = True) -> None:
+    """Everything that must hold. `fights`: there were enough bots for long enough to kill each other."""
     require_sound(proof, found)
     proof.require(found.lost_sockets == 0, f"{found.lost_sockets} sockets were lost")
-    proof.require(found.players.get("kills", 0) > 0, "nobody was killed")
-    proof.require(found.players.get("deaths", 0) > 0, "nobody died")
+    if fights:
+        proof.require(found.players.get("kills", 0) > 0, "nobody was killed")
+        proof.require(found.players.get("deaths", 0) > 0, "nobody died")
 
 
 async def play(proof: Proof, options: Options, folder: Path) -> Findings:
