@@ -5,7 +5,9 @@ or not at all: `link` for a new object (it fails where one is there), `rename` f
 a part of an object, and a killed writer leaves nothing but a file below `.tmp`.
 
 The ETag is the digest of the content. Replacements take a lock file of the object, so that two processes cannot both
-compare and then both replace. All of it runs in threads: a slow disk does not stop the loop.
+compare and then both replace. It is held for one read and one rename, no sync in between: a process that is stopped in
+mid-air while it holds the lock makes others wait LOCK_S_MAX and try again. All of it runs in threads: a slow disk does
+not stop the loop.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ import fcntl
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from overworld.errors import AlreadyThere, Changed, Missing, StoreUnavailable
 from overworld.store.limits import check_blob, check_blob_name, check_blob_prefix
@@ -28,6 +31,7 @@ Names = list[str]
 T = TypeVar("T")
 
 _TMP, _LOCKS = ".tmp", ".locks"
+LOCK_S_MAX, LOCK_POLL_S = 2.0, 0.005
 
 
 class DirectoryBlobs:
@@ -92,13 +96,12 @@ class DirectoryBlobs:
 
     def _put_if(self, name: str, data: bytes, etag: str | None) -> str:
         path = self._path(name)
-        with self._locked(name):
+        with self._written(data) as tmp, self._locked(name):
             there = self._read(name)
             if (_etag(there) if there is not None else None) != etag:
                 raise Changed(f"object {name} in {self.where}")
-            with self._written(data) as tmp:
-                tmp.replace(path)
-            _sync(path.parent)
+            tmp.replace(path)
+        _sync(path.parent)
         return _etag(data)
 
     def _read(self, name: str) -> bytes | None:
@@ -146,8 +149,20 @@ class DirectoryBlobs:
         folder = self._root / _LOCKS
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / hashlib.sha256(name.encode()).hexdigest()).open("wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            deadline_s = time.monotonic() + LOCK_S_MAX
+            while not _lock(file):
+                if time.monotonic() > deadline_s:
+                    raise TimeoutError(f"another process holds the lock of {name}")
+                time.sleep(LOCK_POLL_S)
             yield
+
+
+def _lock(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _etag(data: bytes) -> str:

@@ -6,27 +6,44 @@
 An object, little-endian: magic "OWSN", version u16, reserved u16, body length u64, body, blake2b-256 of all before. The
 hash in its name is the first 16 hex digits of that digest, so an object put in another's place is found as well.
 
-A new owner's first write is the manifest under its own epoch (`claim`). That moves the ETag, so a write of the owner
-before it that is still on its way fails, and its next look shows the higher epoch: it is fenced. Objects that no
-manifest names are harmless, and are swept away at the next claim.
+A new owner's first write is the manifest under its own epoch and nonce (`claim`). That moves the ETag, so a write of
+the owner before it that is still on its way fails, and its next look shows the higher epoch: it is fenced. The nonce is
+there because a Redis failover can leave two owners with one epoch: whoever claims the manifest second is fenced.
+Objects that no manifest names are harmless, and are swept away at the next claim.
+
+What a newer version of this software wrote raises FormatTooNew and is left alone: to take it for damage would let an
+old worker roll the world back, or write its manifest anew.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 from google.protobuf.message import DecodeError
 
 from overworld import telemetry
-from overworld.errors import AlreadyThere, Changed, Corrupt, Fenced, ManifestCorrupt, Missing, SnapshotCorrupt
+from overworld.errors import (
+    AlreadyThere,
+    Changed,
+    Corrupt,
+    Fenced,
+    FormatTooNew,
+    ManifestCorrupt,
+    Missing,
+    SnapshotCorrupt,
+)
 from overworld.store.ports import Blobs, Grant
 from overworld.wire.v1.record_pb2 import SnapshotEntry, SnapshotManifest
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 MAGIC, VERSION = b"OWSN", 1
 MANIFEST_MAGIC, MANIFEST_FORMAT = b"OWMF", 1
@@ -34,6 +51,7 @@ _HEAD = struct.Struct("<4sHHQ")
 _TRAILER_BYTES = 32
 _MANIFEST_CHECK_BYTES = 16
 _TRIES_MAX = 5
+THREAD_BYTES_MIN = 1 << 18
 KEPT_MIN = 2
 """Two verified generations are always kept: the journal is trimmed only to the older of them."""
 
@@ -71,7 +89,9 @@ class SnapshotStore:
         self._kept = kept
 
     async def epoch(self, shard: int) -> int:
-        """The highest epoch that ever claimed the shard's manifest; 0 where none did."""
+        """The highest epoch that ever claimed the shard's manifest; 0 where none did. Raises FormatTooNew: a worker
+        that is too old for the shard learns it here, before it takes the lease from one that is not.
+        """
         try:
             manifest, _ = await self._manifest(shard)
         except ManifestCorrupt:
@@ -102,7 +122,7 @@ class SnapshotStore:
         """Store, read back, and put into the manifest. Returns the tick up to which the journal may be trimmed: that
         of the second newest verified snapshot, 0 where there is none. Raises Fenced, StoreUnavailable.
         """
-        data = encode(snapshot.data)
+        data = await _off_the_loop(encode, snapshot.data)
         name = f"{self._prefix(grant.shard)}{snapshot.tick:012}-{grant.epoch}-{_hash(data)}"
         try:
             await self._blobs.put_new(name, data)
@@ -110,7 +130,7 @@ class SnapshotStore:
             # The name holds the hash of the bytes: an earlier try of this very snapshot. The read below decides.
             log.info("snapshot_already_there", object=name)
         stored, _ = await self._blobs.get(name)
-        decode(stored, name)
+        await _off_the_loop(decode, stored, name)
         entry = SnapshotEntry(
             object=name,
             epoch=grant.epoch,
@@ -135,24 +155,25 @@ class SnapshotStore:
     # ------------------------------------------------------------ the manifest
 
     async def _manifest(self, shard: int) -> tuple[SnapshotManifest, str | None]:
-        """(manifest, its ETag; None where there is none yet). Raises ManifestCorrupt with the ETag as its second
-        argument.
-        """
+        """(manifest, its ETag; None where there is none yet). Raises ManifestCorrupt, FormatTooNew."""
         try:
             data, etag = await self._blobs.get(self._manifest_name(shard))
         except Missing:
             return SnapshotManifest(format=MANIFEST_FORMAT), None
-        return decode_manifest(data, self._manifest_name(shard)), etag
+        manifest = decode_manifest(data, self._manifest_name(shard))
+        if any(not entry.object.startswith(self._prefix(shard)) for entry in manifest.entries):
+            raise ManifestCorrupt(f"{self._manifest_name(shard)}: names another shard's snapshots")
+        return manifest, etag
 
     async def _write(self, grant: Grant, entry: SnapshotEntry | None) -> SnapshotManifest:
         """Put the manifest under the grant's epoch, with one more entry. Raises Fenced, StoreUnavailable."""
         for _ in range(_TRIES_MAX):
             manifest, etag = await self._manifest_or_rebuilt(grant.shard)
-            if manifest.epoch > grant.epoch:
-                text = f"epoch {manifest.epoch} has claimed its snapshots, not {grant.epoch}"
+            if _claimed_by_another(manifest, grant):
                 telemetry.snapshot_fenced_total.inc()
-                raise Fenced(f"shard {grant.shard}: {text}")
-            dropped = _admit(manifest, grant.epoch, entry, self._kept)
+                text = f"epoch {manifest.epoch} ({manifest.nonce.hex()[:8]}) has claimed its snapshots"
+                raise Fenced(f"shard {grant.shard}: {text}, not epoch {grant.epoch} ({grant.nonce.hex()[:8]})")
+            dropped = _admit(manifest, grant, entry, self._kept)
             try:
                 await self._blobs.put_if(self._manifest_name(grant.shard), encode_manifest(manifest), etag)
             except Changed:
@@ -179,16 +200,18 @@ class SnapshotStore:
     # ------------------------------------------------------------ the objects
 
     async def _read(self, shard: int, entries: Iterable[SnapshotEntry]) -> list[Start]:
-        starts = []
-        for entry in entries:
-            try:
-                data, _ = await self._blobs.get(entry.object)
-                body = decode(data, entry.object)
-            except (Missing, Corrupt) as error:
-                _tell(shard, error)
-                continue
-            starts.append(Start(entry.object, entry.tick, entry.epoch, entry.chain, body))
-        return starts
+        """All at once: players wait for it, and a round trip each would add up."""
+        found = await asyncio.gather(*(self._read_one(shard, entry) for entry in entries))
+        return [start for start in found if start is not None]
+
+    async def _read_one(self, shard: int, entry: SnapshotEntry) -> Start | None:
+        try:
+            data, _ = await self._blobs.get(entry.object)
+            body = await _off_the_loop(decode, data, entry.object)
+        except (Missing, Corrupt) as error:
+            _tell(shard, error)
+            return None
+        return Start(entry.object, entry.tick, entry.epoch, entry.chain, body)
 
     async def _listed(self, shard: int) -> list[SnapshotEntry]:
         """Every snapshot object of a shard by (tick, epoch), from their names alone: their chains are not known."""
@@ -217,10 +240,18 @@ class SnapshotStore:
         return f"manifest/{self._world}/{shard}"
 
 
-def _admit(manifest: SnapshotManifest, epoch: int, entry: SnapshotEntry | None, kept: int) -> list[str]:
-    """Put an entry last and the epoch on top. Returns the objects that the manifest no longer names."""
+def _claimed_by_another(manifest: SnapshotManifest, grant: Grant) -> bool:
+    """A manifest made anew from its objects knows no nonce."""
+    if manifest.epoch != grant.epoch:
+        return manifest.epoch > grant.epoch
+    return bool(manifest.nonce) and manifest.nonce != grant.nonce
+
+
+def _admit(manifest: SnapshotManifest, grant: Grant, entry: SnapshotEntry | None, kept: int) -> list[str]:
+    """Put an entry last and the owner on top. Returns the objects that the manifest no longer names."""
     before = {e.object for e in manifest.entries}
-    manifest.epoch = epoch
+    epoch = manifest.epoch = grant.epoch
+    manifest.nonce = grant.nonce
     if entry is not None:
         # Entries of earlier owners at or after this tick lie on a branch that was given up (Redis lost its newest).
         stay = [e for e in manifest.entries if e.object != entry.object and (e.epoch == epoch or e.tick < entry.tick)]
@@ -235,6 +266,13 @@ def _tell(shard: int, error: Exception) -> None:
     log.error("snapshot_unusable", shard=shard, reason=str(error))
 
 
+async def _off_the_loop(work: Callable[..., T], data: bytes, *more: object) -> T:
+    """Hashing takes 2 ms a MiB: large objects are hashed in a thread, so that other shards tick on."""
+    if len(data) < THREAD_BYTES_MIN:
+        return work(data, *more)
+    return await asyncio.to_thread(work, data, *more)
+
+
 def encode(body: bytes) -> bytes:
     """A snapshot object's bytes."""
     data = _HEAD.pack(MAGIC, VERSION, 0, len(body)) + body
@@ -242,18 +280,20 @@ def encode(body: bytes) -> bytes:
 
 
 def decode(data: bytes, name: str) -> bytes:
-    """A snapshot object's body. Raises SnapshotCorrupt, naming the object."""
+    """A snapshot object's body. Raises SnapshotCorrupt, FormatTooNew, naming the object."""
     if len(data) < _HEAD.size + _TRAILER_BYTES:
         raise SnapshotCorrupt(f"{name}: {len(data)} bytes")
     magic, version, _, length = _HEAD.unpack_from(data)
-    if magic != MAGIC or version != VERSION:
-        raise SnapshotCorrupt(f"{name}: magic {magic!r}, version {version}")
+    if magic != MAGIC:
+        raise SnapshotCorrupt(f"{name}: magic {magic!r}")
     if len(data) != _HEAD.size + length + _TRAILER_BYTES:
         raise SnapshotCorrupt(f"{name}: a body of {length} bytes in {len(data)}")
     if hashlib.blake2b(data[:-_TRAILER_BYTES], digest_size=_TRAILER_BYTES).digest() != data[-_TRAILER_BYTES:]:
         raise SnapshotCorrupt(f"{name}: torn or changed")
     if not name.endswith(_hash(data)) and name.startswith("snap/"):
         raise SnapshotCorrupt(f"{name}: holds another snapshot")
+    if version != VERSION:
+        raise FormatTooNew(f"{name}: format {version}, this software reads {VERSION}: run the newer version")
     return data[_HEAD.size : -_TRAILER_BYTES]
 
 
@@ -268,7 +308,7 @@ def encode_manifest(manifest: SnapshotManifest) -> bytes:
 
 
 def decode_manifest(data: bytes, name: str) -> SnapshotManifest:
-    """A manifest from its bytes. Raises ManifestCorrupt, naming the object."""
+    """A manifest from its bytes. Raises ManifestCorrupt, FormatTooNew, naming the object."""
     body, check = data[:-_MANIFEST_CHECK_BYTES], data[-_MANIFEST_CHECK_BYTES:]
     if not body.startswith(MANIFEST_MAGIC) or hashlib.blake2b(body, digest_size=16).digest() != check:
         raise ManifestCorrupt(f"{name}: torn or changed")
@@ -277,5 +317,6 @@ def decode_manifest(data: bytes, name: str) -> SnapshotManifest:
     except DecodeError as error:
         raise ManifestCorrupt(f"{name}: {error}") from error
     if manifest.format != MANIFEST_FORMAT:
-        raise ManifestCorrupt(f"{name}: format {manifest.format}; this software reads {MANIFEST_FORMAT}")
+        text = f"format {manifest.format}, this software reads {MANIFEST_FORMAT}: run the newer version"
+        raise FormatTooNew(f"{name}: {text}")
     return manifest
