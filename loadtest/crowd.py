@@ -23,9 +23,7 @@ import uvloop
 from loadtest.history import Event, HistoryWriter
 from loadtest.machine import REPOSITORY
 from loadtest.processes import guard, release
-from loadtest.tickets import Tickets
 from overworld.client.closes import Next, Verdict
-from overworld.client.connection import TokenSource
 from overworld.client.guest import Tokens
 from overworld.client.swarm import BotOptions, Swarm
 from overworld.errors import WireError
@@ -40,7 +38,9 @@ class Order:
 
     urls: tuple[str, ...]
     title: str
-    tickets: Tickets
+    key: str
+    """The cluster's key: with it bots sign their own tokens. Bot n is the same player in every run."""
+    world: str
     count: int
     first: int = 0
     seed: int = 0
@@ -59,7 +59,7 @@ class Order:
     def from_json(cls, line: str) -> Order:
         """What `to_json` wrote."""
         plain = json.loads(line)
-        plain.update(urls=tuple(plain["urls"]), cores=tuple(plain["cores"]), tickets=Tickets(**plain["tickets"]))
+        plain.update(urls=tuple(plain["urls"]), cores=tuple(plain["cores"]))
         return cls(**plain)
 
 
@@ -96,19 +96,10 @@ class Recorder:
 # ---------------------------------------------------------------- the crowd's side
 
 
-@dataclass(frozen=True)
-class _Signed(Tokens):
-    """Our tickets, where bots want tokens."""
-
-    tickets: Tickets = field(kw_only=True)
-
-    def source(self, number: int) -> TokenSource:
-        return self.tickets.source(number)
-
-
 async def _run(order: Order) -> None:
+    tokens = Tokens(cluster_key=order.key.encode(), world=order.world, title=order.title, name="load")
     options = BotOptions(
-        urls=order.urls, title=order.title, tokens=_Signed(tickets=order.tickets), count=order.count, seed=order.seed,
+        urls=order.urls, title=order.title, tokens=tokens, count=order.count, seed=order.seed,
         brain=order.brain, light=order.light, joins_per_s=order.joins_per_s, first=order.first,
     )  # fmt: skip
     writer = HistoryWriter(Path(order.history)) if order.history else None

@@ -11,7 +11,6 @@ from typing import Any
 
 from loadtest.cluster import Cluster, Shape
 from loadtest.crowd import Crowd, Order
-from loadtest.tickets import Tickets
 from loadtest.worlds import world_of
 from overworld.client.statistics import Histogram
 
@@ -132,7 +131,8 @@ async def _crowd(cluster: Cluster, folder: Path, count: int, *, pinned: bool = F
     order = Order(
         urls=tuple(gateway.play_url for gateway in cluster.gateways),
         title=contract.title,
-        tickets=Tickets(cluster.key, cluster.shape.world, contract.title),
+        key=cluster.key,
+        world=cluster.shape.world,
         count=count,
         brain="random",
         light=True,

@@ -29,7 +29,6 @@ from loadtest.crowd import Crowd, Order, split
 from loadtest.figures import percentiles
 from loadtest.inputs import InputAudit, audit_inputs
 from loadtest.journal import JournalCollector, Lineage, Replayed, applied_inputs, replay
-from loadtest.tickets import Tickets
 from loadtest.worlds import world_of
 
 JOIN_S = 120.0
@@ -115,11 +114,11 @@ class Trial:
     async def join(self) -> None:
         """All bots come to play."""
         urls = tuple(gateway.play_url for gateway in self.cluster.gateways)
-        tickets = Tickets(self.cluster.key, self.shape.world, self.contract.title)
         for first, count in self._parts:
             number = len(self.crowds)
             order = Order(
-                urls, self.contract.title, tickets, count, first, seed=self.shape.seed, brain=self._brain,
+                urls, self.contract.title, self.cluster.key, self.shape.world, count, first,
+                seed=self.shape.seed, brain=self._brain,
                 history=str(self.folder / f"crowd-{number}.history"),
             )  # fmt: skip
             self.crowds.append(await Crowd(order, self.folder / f"crowd-{number}.log").start())
