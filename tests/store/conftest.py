@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from overworld.store.blob_directory import DirectoryBlobs
+from overworld.store.blob_memory import MemoryBlobs
+from overworld.store.blobs import open_blobs
 from overworld.store.group_commit import GroupCommit
 from overworld.store.local_redis import LocalRedis
 from overworld.store.memory import MemoryDirectory, MemoryOwnership, MemoryRedis
-from overworld.store.ports import Directory, Ownership
+from overworld.store.ports import BlobLimits, Blobs, Directory, Ownership
 from overworld.store.redis_client import open_redis
 from overworld.store.redis_directory import RedisDirectory
 from overworld.store.redis_ownership import RedisOwnership
+from tests.parts.azurite import Azurite
 
 _WORLDS = itertools.count(1)
 
@@ -72,3 +78,20 @@ def deployment(request: pytest.FixtureRequest, world: str) -> Deployment:
         return Deployment("memory", world, None, None)
     client: Redis = request.getfixturevalue("redis_client")
     return Deployment("redis", world, client, request.getfixturevalue("group"))
+
+
+SMALL = BlobLimits(blob_bytes_max=12 << 20, listed_names_max=10_000)
+
+
+@pytest_asyncio.fixture(params=["memory", "directory", "azurite"])
+async def blobs(request: pytest.FixtureRequest, tmp_path: Path, azurite: Azurite) -> AsyncIterator[Blobs]:
+    if request.param == "memory":
+        store: Blobs = MemoryBlobs(limits=SMALL)
+    elif request.param == "directory":
+        store = DirectoryBlobs(tmp_path, SMALL)
+    else:
+        container = f"test-{secrets.token_hex(8)}"
+        store = open_blobs(f"azurite:{azurite.connection_string};Container={container}", SMALL)
+    await store.check()
+    yield store
+    await store.close()

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import secrets
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from overworld.errors import AlreadyThere, Changed, Missing, SettingsError, StoreRefused, StoreUnavailable, TooBig
+from overworld.store import blob_directory
 from overworld.store.blob_azure import AzureBlobs
 from overworld.store.blob_directory import DirectoryBlobs
-from overworld.store.blob_memory import MemoryBlobs
 from overworld.store.blobs import open_blobs
-from overworld.store.ports import BlobLimits, Blobs
+from overworld.store.ports import Blobs
 from tests.parts.azurite import Azurite
 
 pytestmark = pytest.mark.asyncio
-
-SMALL = BlobLimits(blob_bytes_max=12 << 20, listed_names_max=10_000)
-
-
-@pytest_asyncio.fixture(params=["memory", "directory", "azurite"])
-async def blobs(request: pytest.FixtureRequest, tmp_path: Path, azurite: Azurite) -> AsyncIterator[Blobs]:
-    if request.param == "memory":
-        store: Blobs = MemoryBlobs(limits=SMALL)
-    elif request.param == "directory":
-        store = DirectoryBlobs(tmp_path, SMALL)
-    else:
-        container = f"test-{secrets.token_hex(8)}"
-        store = open_blobs(f"azurite:{azurite.connection_string};Container={container}", SMALL)
-    await store.check()
-    yield store
-    await store.close()
 
 
 async def test_what_was_put_is_got(blobs: Blobs) -> None:
@@ -173,6 +156,20 @@ async def test_a_killed_writer_leaves_no_part_of_an_object(tmp_path: Path) -> No
     (tmp_path / ".tmp").mkdir(exist_ok=True)
     (tmp_path / ".tmp" / "123-dead").write_bytes(b"half")
     assert await store.list("") == []
+
+
+async def test_a_process_stopped_with_the_lock_in_hand_is_waited_for_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blob_directory, "LOCK_S_MAX", 0.05)
+    store = DirectoryBlobs(tmp_path)
+    etag = await store.put_if("m", b"1", None)
+    [lock] = (tmp_path / ".locks").iterdir()
+    with lock.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(StoreUnavailable, match="another process holds the lock of m"):
+            await store.put_if("m", b"2", etag)
+    await store.put_if("m", b"2", etag)
 
 
 @pytest.mark.parametrize("url", ["", "azurite:no container", "https://account/", "https://account/a/b"])
