@@ -185,7 +185,7 @@ class Players:
         columns = self._inputs.get(shard)
         if columns is None:
             columns = self._inputs[shard] = InputColumns(shard)
-        if not len(columns):
+        if not columns:
             self._loop.call_later(self.settings.input_flush_s, self._flush_inputs, shard)
         columns.append(session.session, item)
 
@@ -309,9 +309,9 @@ class Players:
         self._seen_shards = seen
 
     def _flush_inputs(self, shard: int) -> None:
-        columns = self._inputs[shard]
+        columns = self._inputs.get(shard)
         link = self.routing.link_of(shard)
-        if not len(columns) or link is None:
+        if not columns or link is None:
             return
         telemetry.gateway_input_batch.observe(len(columns))
         telemetry.gateway_inputs_total.inc(len(columns))

@@ -105,6 +105,9 @@ class Gateway:
     async def kill(self) -> None:
         """End at once; clients take their sessions up elsewhere."""
         self._ready = False
+        if self._players is not None:
+            # First, so that workers see a lost gateway, and wait for its players.
+            await self._players.close()
         if self._sockets is not None:
             self._sockets.stop_accepting()
             self._sockets.abort_all()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, cast
 
+import structlog
 from picows import (
     WSFrame,
     WSListener,
@@ -34,6 +35,8 @@ from overworld.gateway.codes import CloseCode, reason_bytes
 from overworld.gateway.handshake import RETRY_AFTER_S, UpgradePolicy
 from overworld.gateway.limits import AddressCounts
 from overworld.gateway.message import Opcode
+
+log = structlog.get_logger(__name__)
 
 HEADROOM_BYTES = 14
 LINGER_S = 1.0
@@ -141,7 +144,12 @@ class GameSocket(WSListener):
             self._client_closes(transport, frame)
         elif not self._closing:
             reserved = frame.rsv1 or frame.rsv2 or frame.rsv3
-            self._handler.on_frame(opcode, bool(frame.fin), bool(reserved), frame.get_payload_as_bytes())
+            try:
+                self._handler.on_frame(opcode, bool(frame.fin), bool(reserved), frame.get_payload_as_bytes())
+            except Exception:
+                # A fault of ours: the library closes this one socket with 1011.
+                log.exception("game_socket_failed")
+                raise
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The socket is gone."""
