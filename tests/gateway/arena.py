@@ -118,14 +118,14 @@ async def until(condition: Callable[[], Any], what: str) -> None:
 
 def drops(reason: str) -> float:
     """How often something was dropped for a reason, in this process so far."""
-    return telemetry.gateway_dropped_total.labels(reason)._value.get()
+    return float(telemetry.gateway_dropped_total.labels(reason)._value.get())
 
 
 def closes(code: int | str) -> float:
     """How many sockets were closed with a code, in this process so far."""
-    return telemetry.gateway_closes_total.labels(str(code))._value.get()
+    return float(telemetry.gateway_closes_total.labels(str(code))._value.get())
 
 
 def refusals(reason: str) -> float:
     """How many sockets were refused for a reason, in this process so far."""
-    return telemetry.gateway_refusals_total.labels(reason)._value.get()
+    return float(telemetry.gateway_refusals_total.labels(reason)._value.get())

@@ -52,6 +52,7 @@ class FakeWorker:
         self._ticking: asyncio.Task[None] | None = None
         self._shards: dict[int, dict[Link, ModelShard]] = {}
         self._epochs: dict[int, int] = {}
+        self._ticks: dict[int, int] = {}
         self._waiting: defaultdict[int, list[tuple[int, ...]]] = defaultdict(list)
         self._acked: dict[int, int] = {}
         self.paused = False
@@ -85,6 +86,7 @@ class FakeWorker:
             assert isinstance(grant, Grant)
             self._epochs[shard] = grant.epoch
             self._shards[shard] = {}
+            self._ticks[shard] = self._world.ticks[shard]
 
     def disown(self, shard: int) -> None:
         """Stop running a shard, and say so."""
@@ -106,11 +108,12 @@ class FakeWorker:
     def tick(self) -> None:
         """One tick of every shard."""
         for shard, models in self._shards.items():
-            self._world.ticks[shard] += 1
+            self._ticks[shard] += 1
+            self._world.ticks[shard] = max(self._world.ticks[shard], self._ticks[shard])
             if self.acking:
                 self._apply(shard)
             for link, model in models.items():
-                model.tick = self._world.ticks[shard] - 1
+                model.tick = self._ticks[shard] - 1
                 output = model.run()
                 if not link.closed:
                     link.send(LinkMessage(output=output))
@@ -210,7 +213,7 @@ class FakeWorker:
     def _model(self, link: Link, shard: int) -> ModelShard:
         models = self._shards[shard]
         if link not in models:
-            models[link] = ModelShard(self._contract.grid, shard, self._epochs[shard], self._world.ticks[shard])
+            models[link] = ModelShard(self._contract.grid, shard, self._epochs[shard], self._ticks[shard])
         return models[link]
 
     def _default_center(self, shard: int) -> int:

@@ -253,9 +253,9 @@ class TestTakeover:
         await client.until(lambda: client.acked == 1, "an ack")
 
     async def test_a_replaced_owner_that_still_speaks_is_not_heard(self, arena: Arena) -> None:
-        first = await arena.worker()
+        await arena.worker()
         client = await arena.player(await arena.gateway())
-        second = await arena.worker(name="second")
+        await arena.worker(name="second")
         # Nobody told the first worker; the gateway learns of the second from the directory.
         model = client.model
         assert model is not None
