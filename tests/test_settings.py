@@ -90,6 +90,18 @@ def test_the_repair_ring_covers_what_may_be_held_back() -> None:
         settings.load(WorkerSettings, ticks_held_max=40, ticks_kept_max=20)
 
 
+def test_a_worker_on_every_interface_must_say_where_it_is_reached() -> None:
+    with pytest.raises(SettingsError, match="address is required"):
+        settings.load(WorkerSettings, host="0.0.0.0")
+    assert settings.load(WorkerSettings, host="0.0.0.0", address="10.0.0.7:7400").address == "10.0.0.7:7400"
+
+
+@pytest.mark.parametrize("address", ["10.0.0.7", ":7400", "10.0.0.7:x", "10.0.0.7:0", "10.0.0.7:99999"])
+def test_an_address_is_host_and_port(address: str) -> None:
+    with pytest.raises(SettingsError, match="is not host:port"):
+        settings.load(WorkerSettings, address=address)
+
+
 @pytest.mark.parametrize(("text", "pair"), [("2x1", (2, 1)), ("16x16", (16, 16))])
 def test_shards_are_across_and_down(text: str, pair: tuple[int, int]) -> None:
     assert settings.parse_shards(text) == pair

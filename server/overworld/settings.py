@@ -52,6 +52,9 @@ class ClusterSettings(_Settings):
     blob_url: str = Field(
         "", description="A directory, an Azure container's URL, or azurite:CONNECTION;Container=NAME."
     )
+    archive: bool = Field(
+        False, description="Keep every journal record and states to replay from in blob storage, for good."
+    )
     commit_level: int | None = Field(
         None, ge=0, le=3, description="When results are released; empty: as the title says."
     )
@@ -108,6 +111,15 @@ class WorkerSettings(_Settings):
     digest_ticks: int = Field(20, ge=1, le=10000, description="A state digest goes into every n-th record.")
     snapshot_interval_s: float = Field(10.0, ge=0.2, le=3600)
     snapshot_timeout_s: float = Field(60.0, ge=1, le=3600, description="One snapshot's upload, read back and all.")
+    archive_interval_s: float = Field(
+        10.0, ge=0.2, le=3600, description="One segment of the journal in so many seconds."
+    )
+    archive_state_interval_s: float = Field(
+        300.0,
+        ge=0.2,
+        le=86400,
+        description="One archived state in so many seconds: the most a replay has to run before.",
+    )
     recovery_timeout_s: float = Field(120.0, ge=1, le=3600, description="Snapshot and replay of one shard.")
     stop_timeout_s: float = Field(25.0, ge=1, le=600, description="Orderly stop; past it the worker stops at once.")
     audit_ticks: int = Field(0, ge=0, le=2000, description="Keep the last n ticks for /audit/state; tests only.")
@@ -117,6 +129,20 @@ class WorkerSettings(_Settings):
         if self.ticks_kept_max < self.ticks_held_max:
             raise ValueError("ticks_kept_max must be at least ticks_held_max")
         return self
+
+    @model_validator(mode="after")
+    def _gateways_can_reach_it(self) -> WorkerSettings:
+        if self.host in ("0.0.0.0", "::") and not self.address:  # noqa: S104 - compared, not bound
+            raise ValueError("address is required where host is every interface: gateways need one to connect to")
+        return self
+
+    @field_validator("address")
+    @classmethod
+    def _address_has_a_port(cls, address: str) -> str:
+        host, _, port = address.rpartition(":")
+        if address and (not host or not port.isdigit() or not 0 < int(port) < 65536):
+            raise ValueError(f"{address!r} is not host:port")
+        return address
 
 
 class GatewaySettings(_Settings):

@@ -19,6 +19,7 @@ from overworld import telemetry
 from overworld.errors import TitleError
 from overworld.shard.core import ShardCore
 from overworld.shard.inputs import TickInputs, TickOutcome
+from overworld.wire.cells import NOTHING
 from overworld.wire.v1 import client_pb2, link_pb2
 from overworld.worker import records, tasks
 from overworld.worker.audit import AuditRing
@@ -129,7 +130,8 @@ class ShardLoop:
         inputs, refused = self._reception.take(self._core, self._loop.time())  # 1. the inputs of this tick
         outcome = self._core.step(inputs)  # 2. pure
         updates = self._core.encode()  # 3. each changed cell once
-        keyframes = self._core.keyframes(self._reception.watches.wanted)
+        wanted = self._reception.watches.wanted
+        keyframes = self._core.keyframes(wanted) if len(wanted) else NOTHING
         stamp = TickStamp(self._core.index, self._epoch, self._core.tick)
         watches, routes = self._reception.watches, self._reception.routes
         self._journal.append(self._record(inputs, outcome))  # 4. compare-and-swap, on its way while we go on
