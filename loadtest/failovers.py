@@ -47,19 +47,24 @@ def outages(chance: random.Random, count: int) -> list[Outage]:
     return [Outage(kill=bool(i // 2 % 2), down_s=chance.uniform(3.0, 4.0) if i % 2 else 0.0) for i in range(count)]
 
 
-def splits(chance: random.Random, count: int, names: list[str], split_s: float, *, kill: bool) -> list[Split]:
-    """By turns: all processes move at the end; each at a moment of its own; some at once, the others at the end."""
+def splits(
+    chance: random.Random, count: int, workers: list[str], gateways: list[str], split_s: float, *, kill: bool
+) -> list[Split]:
+    """By turns: all processes move at the end; each at a moment of its own; a worker and a gateway at once, the others
+    at the end.
+    """
     found = []
+    names = [*workers, *gateways]
     for i in range(count):
         if i % 3 == 0:
             moves = dict.fromkeys(names, split_s)
         elif i % 3 == 1:
             moves = {name: chance.uniform(0.0, split_s) for name in names}
         else:
-            early = chance.sample(names, len(names) // 2)
+            early = [chance.choice(group) for group in (workers, gateways)]
             moves = {name: 0.0 if name in early else split_s for name in names}
         kill_s = chance.uniform(0.2, split_s) if kill else None
-        found.append(Split(split_s, moves, kill_s, chance.randrange(2)))
+        found.append(Split(split_s, moves, kill_s, chance.randrange(len(workers))))
     return found
 
 
@@ -110,17 +115,16 @@ class Faults:
             await cluster.start_node(cluster.workers[split.victim])
 
     async def _note(self, name: str, began_s: float) -> None:
-        await goes_on(self._cluster)
+        await goes_on(self._cluster, self._trial.contract.grid.shard_count)
         self.done.append(Fault(name, began_s, time.monotonic()))
         self._say(f"it goes on after {self.done[-1].over_s - began_s:.1f} s")
 
 
-async def goes_on(cluster: ReplicatedCluster) -> None:
+async def goes_on(cluster: ReplicatedCluster, shards: int) -> None:
     """Wait until every shard has journaled some more ticks. Raises TimeoutError."""
-    shards = range(cluster.shard_count)
     first: dict[int, int] = {}
     async with asyncio.timeout(GOES_ON_S), Redis.from_url(cluster.redis_url, socket_timeout=5) as client:
-        waiting = set(shards)
+        waiting = set(range(shards))
         while waiting:
             for shard in sorted(waiting):
                 try:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import bisect
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from loadtest.history import BotHistory, Event
+from loadtest.history import BotHistory, Entry, Event
 from overworld.client.mirror import LightMirror
 from overworld.wire.v1.client_pb2 import Notice
+
+TOLD_AFTER_S = 2.5
+"""The world runs on alone for two seconds (40 ticks), players are told at half of it; the rest is for slow machines."""
+AFTER_S = 5.0
+BEFORE_FRAMES = 5
 
 
 @dataclass(frozen=True)
@@ -27,42 +34,44 @@ class Noticed:
     fault: Fault
     pauses_s: list[float] = field(default_factory=list)
     """For each bot, its longest time without a tick of any shard."""
-    told_stalled_s: list[float] = field(default_factory=list)
-    """For each bot that was told so, from the fault to the notice that the world stands still."""
+    told_s: list[float] = field(default_factory=list)
+    """For each bot that was told why nothing moves, from the fault to that notice."""
     told_resumed: int = 0
     """Bots that were told that it goes on, after being told that it stood still."""
+    untold: int = 0
+    """Bots that saw nothing for `TOLD_AFTER_S` or longer and were not told why."""
 
 
 def noticed(histories: Iterable[BotHistory], faults: Sequence[Fault]) -> list[Noticed]:
-    """Read each bot's frames around each fault; the faults must not overlap."""
+    """Read each bot's frames from each fault on; the faults must not overlap."""
     found = [Noticed(fault) for fault in faults]
+    # From each fault to the next, but not for long after it was over.
+    begins = [fault.began_s for fault in faults]
+    ends = [min(f.over_s + AFTER_S, b) for f, b in zip(faults, [*begins[1:], math.inf], strict=True)]
     for history in histories:
-        frames = [(e.time_us / 1e6, e.body) for e in history.of(Event.FRAME)]
-        at = 0
-        for part in found:
-            while at < len(frames) and frames[at][0] < part.fault.began_s - 0.5:
-                at += 1
-            end = at
-            while end < len(frames) and frames[end][0] < part.fault.over_s + 3.0:
-                end += 1
-            _one(frames[at:end], part)
-            at = end
+        frames = history.of(Event.FRAME)
+        times_s = [entry.time_us / 1e6 for entry in frames]
+        for part, begin_s, end_s in zip(found, begins, ends, strict=True):
+            first = max(0, bisect.bisect_left(times_s, begin_s) - BEFORE_FRAMES)
+            _one(frames[first : bisect.bisect_left(times_s, end_s)], part)
     return found
 
 
-def _one(frames: list[tuple[float, bytes]], part: Noticed) -> None:
+def _one(frames: Sequence[Entry], part: Noticed) -> None:
     light = LightMirror()
     last_s, longest_s = 0.0, 0.0
-    stalled, resumed = False, False
-    for time_s, body in frames:
-        frame = light.parse(body)
+    told, stalled, resumed = False, False, False
+    for entry in frames:
+        time_s, frame = entry.time_us / 1e6, light.parse(entry.body)
         if frame.heads:
             longest_s = max(longest_s, time_s - last_s) if last_s else 0.0
             last_s = time_s
         for notice in frame.notices:
-            if notice.code == Notice.CODE_STALLED and not stalled:
-                stalled = True
-                part.told_stalled_s.append(time_s - part.fault.began_s)
+            if notice.code in (Notice.CODE_STALLED, Notice.CODE_SEARCHING) and not told:
+                told = True
+                part.told_s.append(time_s - part.fault.began_s)
+            stalled |= notice.code == Notice.CODE_STALLED
             resumed |= stalled and notice.code == Notice.CODE_RESUMED
     part.pauses_s.append(longest_s)
     part.told_resumed += resumed
+    part.untold += longest_s > TOLD_AFTER_S and not told

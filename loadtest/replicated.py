@@ -37,6 +37,11 @@ class ReplicatedCluster(Cluster):
 
     # ------------------------------------------------------------ servers
 
+    async def start_stores(self) -> None:
+        """As everywhere, and the replica."""
+        await super().start_stores()
+        await self.add_replica()
+
     async def start_redis(self) -> None:
         """Start the primary (again), on the same port and files."""
         if not self._servers:

@@ -122,8 +122,12 @@ class Trial:
                 history=str(self.folder / f"crowd-{number}.history"),
             )  # fmt: skip
             self.crowds.append(await Crowd(order, self.folder / f"crowd-{number}.log").start())
-        await asyncio.gather(*(crowd.all_playing(JOIN_S) for crowd in self.present))
+        await self.all_play()
         self.say(f"{self.bots} bots play")
+
+    async def all_play(self) -> None:
+        """Wait until the crowds tell anew that every bot plays. Raises CrowdFailed."""
+        await asyncio.gather(*(crowd.all_playing(JOIN_S) for crowd in self.present))
 
     async def play(self, seconds: float) -> None:
         """Let time pass; says how it goes."""
