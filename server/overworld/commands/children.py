@@ -86,6 +86,7 @@ class Child:
 
     def start(self) -> None:
         """Start it, its output appended to its log."""
+        self._close_input()
         self.program.log.parent.mkdir(parents=True, exist_ok=True)
         with self.program.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -126,7 +127,10 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(timeout=10)
-        if self._process.stdin is not None:
+        self._close_input()
+
+    def _close_input(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
 
     def last_words(self) -> str:
