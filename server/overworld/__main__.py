@@ -22,6 +22,7 @@ from overworld.commands.title_loader import installed_titles, load_title
 from overworld.errors import OverworldError, SettingsError, StoreError
 from overworld.game import Title, contract_of
 from overworld.settings import ClusterSettings, GatewaySettings, WorkerSettings, parse_shards
+from overworld.store.archive import Archive
 from overworld.store.blobs import open_blobs
 from overworld.store.group_commit import GroupCommit
 from overworld.store.ports import Blobs, CommitLevel, CommitPolicy
@@ -79,7 +80,7 @@ def worker(follow_stdin: bool) -> None:
                 own,
                 world.contract,
                 world.title,
-                Stores(parts.ownership, parts.shelf),
+                Stores(parts.ownership, parts.shelf, parts.archive if cluster.archive else None),
                 parts.directory,
                 cluster.cluster_key_bytes,
             )
@@ -250,6 +251,7 @@ class _Parts:
     directory: RedisDirectory
     blobs: Blobs
     shelf: SnapshotStore
+    archive: Archive
 
 
 def _settings(kind: type[settings.S]) -> tuple[ClusterSettings, settings.S]:
@@ -312,6 +314,7 @@ async def _stores(cluster: ClusterSettings, contract: WorldContract) -> AsyncIte
             RedisDirectory(client),
             blobs,
             SnapshotStore(blobs, cluster.world),
+            Archive(blobs, cluster.world),
         )
 
 

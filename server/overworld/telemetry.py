@@ -49,6 +49,18 @@ snapshot_saved_total = Counter("overworld_snapshot_saved", "Snapshots written, r
 snapshot_corrupt_total = Counter("overworld_snapshot_corrupt", "Snapshots or manifests found corrupt", ["what"])
 snapshot_fenced_total = Counter("overworld_snapshot_fenced", "Manifest writes refused: a newer owner has claimed it")
 
+# ---------------------------------------------------------------- stores: archive
+
+archive_segments_total = Counter("overworld_archive_segments", "Journal segments written to the archive and read back")
+archive_records_total = Counter("overworld_archive_records", "Journal records in those segments")
+archive_bytes = Counter("overworld_archive_bytes", "Bytes of those segments")
+archive_states_total = Counter("overworld_archive_states", "States written to the archive and read back")
+archive_failed_total = Counter("overworld_archive_failed", "Attempts to archive that failed, by error", ["error"])
+archive_gaps_total = Counter("overworld_archive_gaps", "Times that records were gone before they were archived")
+archive_lag_ticks = Gauge(
+    "overworld_archive_lag_ticks", "Committed ticks not archived yet, of the shard that is most behind"
+)
+
 # ---------------------------------------------------------------- link
 
 links = Gauge("overworld_links", "Links open and authenticated, seen from this process")

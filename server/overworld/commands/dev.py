@@ -128,6 +128,7 @@ class Dev:
             "OVERWORLD_SEED": str(options.seed),
             "OVERWORLD_REDIS_URL": self._redis.url,
             "OVERWORLD_BLOB_URL": str((options.data / "blobs").resolve()),
+            "OVERWORLD_ARCHIVE": "true",
             "OVERWORLD_LOG_FORMAT": "console",
             "PYTHONUNBUFFERED": "1",
         }

@@ -15,15 +15,17 @@ import enum
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from overworld import telemetry
 from overworld.errors import Fenced, OtherHead, OverworldError, StoreError, StoreUnavailable
 from overworld.shard.core import ShardCore
+from overworld.store.archive import Archive
 from overworld.store.ports import NONCE_BYTES, Grant, Ownership, Refused
 from overworld.worker import tasks
+from overworld.worker.archiving import ArchiveLimits, Archiver
 from overworld.worker.audit import AuditRing
 from overworld.worker.journal import Journal, JournalLimits
 from overworld.worker.pulse import Pulse
@@ -55,6 +57,7 @@ class HostLimits:
     journal: JournalLimits
     loop: LoopLimits
     snapshots: SnapshotLimits
+    archive: ArchiveLimits = field(default_factory=ArchiveLimits)
     audit_ticks: int = 0
     recovery_timeout_s: float = 120.0
     drain_timeout_s: float = 10.0
@@ -62,10 +65,11 @@ class HostLimits:
 
 @dataclass(frozen=True)
 class Stores:
-    """Where a world's shards are kept."""
+    """Where a world's shards are kept. `archive`: None where nothing is kept for good."""
 
     ownership: Ownership
     shelf: Shelf
+    archive: Archive | None = None
 
 
 class ShardHost:
@@ -93,6 +97,7 @@ class ShardHost:
         self._loop: ShardLoop | None = None
         self._stopping = False
         self.snapshots: Snapshotter | None = None
+        self.archiver: Archiver | None = None
         self.audit = AuditRing(limits.audit_ticks)
 
     @property
@@ -124,6 +129,11 @@ class ShardHost:
     def snapshot_age_s(self) -> float:
         """Seconds since the newest snapshot saved here (or since this began)."""
         return time.monotonic() - (self.snapshots.saved_s if self.snapshots else self._acquired_s)
+
+    @property
+    def archive_lag_ticks(self) -> int:
+        """Committed ticks that should be archived and are not yet."""
+        return self.archiver.lag_ticks if self.archiver else 0
 
     @property
     def phase(self) -> Phase:
@@ -217,14 +227,29 @@ class ShardHost:
         """Wire the parts of a shard that is ready to tick."""
         ownership, limits = self._stores.ownership, self._limits
         self._journal = Journal(ownership, self._grant, core.tick, chain, limits.journal, self._pulse, self._on_journal)
+        self.archiver = self._new_archiver(self._journal)
+        phase, shelf = limits.loop.phase, self._stores.shelf
         self.snapshots = Snapshotter(
-            self._stores.shelf, ownership, self._grant, self._new_core, limits.snapshots, limits.loop.phase
-        )
+            shelf, ownership, self._grant, self._new_core, limits.snapshots, phase, self.archiver
+        )  # fmt: skip
         self._loop = ShardLoop(
             core, self.epoch, self._journal, self._reception, self.snapshots, self.audit, limits.loop
         )
         if self._stopping:
             self._loop.stop()
+
+    def _new_archiver(self, journal: Journal) -> Archiver | None:
+        """Archives this journal from now on, where there is an archive."""
+        archive, limits = self._stores.archive, self._limits
+        if self.archiver is not None:
+            self.archiver.close()
+        if archive is None:
+            return None
+        archiver = Archiver(
+            archive, self._stores.ownership, self._grant, lambda: journal.committed, limits.archive, limits.loop.phase
+        )
+        archiver.start()
+        return archiver
 
     def _on_journal(self) -> None:
         if self._loop is not None:
@@ -271,7 +296,11 @@ class ShardHost:
         if (head.epoch, head.nonce) != (self._grant.epoch, self._grant.nonce):
             return False
         await shelf.claim(self._grant)
-        saver = Snapshotter(shelf, ownership, self._grant, self._new_core, self._limits.snapshots)
+        if self.archiver is not None and self._journal is not None:
+            await self.archiver.bridge(self._journal.kept)
+        saver = Snapshotter(
+            shelf, ownership, self._grant, self._new_core, self._limits.snapshots, archiver=self.archiver
+        )  # fmt: skip
         await saver.save_now(core, chain)
         await ownership.restart(self._grant, head.tick, head.chain, core.tick, chain)
         return True
@@ -290,10 +319,13 @@ class ShardHost:
             log.error("shard_not_drained", shard=self.shard, tick=self._journal.tick, held=self._journal.held)
             return
         core = self._loop.core
+        archiving = asyncio.ensure_future(self.archiver.catch_up()) if self.archiver else None
         try:
             await self.snapshots.save_now(core, self._journal.chain)
         except OverworldError as error:
             log.error("final_snapshot_failed", shard=self.shard, tick=core.tick, reason=str(error))
+        if archiving is not None:
+            await asyncio.wait([archiving], timeout=self._limits.drain_timeout_s)
         try:
             await self._stores.ownership.release(self._grant, self._journal.committed)
         except StoreError as error:
@@ -306,3 +338,5 @@ class ShardHost:
             self._journal.close()
         if self.snapshots is not None:
             self.snapshots.close()
+        if self.archiver is not None:
+            self.archiver.close()

@@ -16,7 +16,7 @@ import structlog
 
 from overworld import telemetry
 from overworld.errors import Fenced, StoreError
-from overworld.store.ports import AppendRequest, CommitLevel, Grant, Ownership
+from overworld.store.ports import AppendRequest, CommitLevel, Grant, JournalEntry, Ownership
 from overworld.worker.pulse import Pulse
 from overworld.worker.ring import Next, Pending, Ring
 
@@ -94,6 +94,12 @@ class Journal:
     def held(self) -> int:
         """Records not committed yet."""
         return self._ring.held
+
+    @property
+    def kept(self) -> list[JournalEntry]:
+        """The newest records, committed or not, as far back as they are kept."""
+        epoch = self._grant.epoch
+        return [JournalEntry(record.tick, epoch, record.chain, record.payload) for record in self._ring.kept]
 
     @property
     def idle_s(self) -> float:

@@ -81,6 +81,11 @@ class Ring:
         return self._tick - self.committed
 
     @property
+    def kept(self) -> tuple[Pending, ...]:
+        """The records that are still here, oldest first."""
+        return tuple(self._records)
+
+    @property
     def in_flight(self) -> int:
         """Appends without an answer."""
         return self._in_flight

@@ -18,6 +18,7 @@ from overworld.settings import WorkerSettings
 from overworld.shard.core import ShardCore
 from overworld.store.ports import Directory, Grant, Member, Role
 from overworld.worker import tasks
+from overworld.worker.archiving import ArchiveLimits
 from overworld.worker.host import HostLimits, Phase, ShardHost, Stores
 from overworld.worker.internal_http import InternalHttp, Views
 from overworld.worker.journal import JournalLimits
@@ -178,6 +179,9 @@ class Worker:
             journal=JournalLimits(settings.ticks_in_flight_max, settings.ticks_kept_max),
             loop=LoopLimits(settings.ticks_held_max, settings.digest_ticks, phase, settings.lease_ttl_s / 4),
             snapshots=SnapshotLimits(settings.snapshot_interval_s, settings.snapshot_timeout_s),
+            archive=ArchiveLimits(
+                settings.archive_interval_s, settings.archive_state_interval_s, settings.snapshot_timeout_s
+            ),
             audit_ticks=settings.audit_ticks,
             recovery_timeout_s=settings.recovery_timeout_s,
             drain_timeout_s=settings.stop_timeout_s / 2,
@@ -255,6 +259,7 @@ class Worker:
         telemetry.ticks_held.set(sum(host.held for host in hosts))
         ages = [host.snapshot_age_s for host in hosts if host.core is not None]
         telemetry.snapshot_age_seconds.set(max(ages, default=0.0))
+        telemetry.archive_lag_ticks.set(max((host.archive_lag_ticks for host in hosts), default=0))
 
     def status(self) -> dict[str, Any]:
         """What an operator asks first, as plain data."""

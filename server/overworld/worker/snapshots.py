@@ -1,8 +1,9 @@
 """Saves one shard's state every so often: columns copied at a tick's boundary, everything else off the loop's thread.
 
 Only a committed tick is saved; its bytes are restored on a scratch core before they count, and read back by the
-store. Then the journal is trimmed up to the second newest snapshot, never further: one bad snapshot must not be the
-end of a world. Where blob storage does not answer, play goes on and nothing is trimmed.
+store. Then the journal is trimmed up to the second newest snapshot, never further (one bad snapshot must not be the
+end of a world), and with an archive never further than that goes. Where blob storage does not answer, play goes on and
+nothing is trimmed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from overworld.shard import snapshot
 from overworld.shard.core import ShardCore
 from overworld.shard.snapshot import Frozen
 from overworld.store.ports import Grant, Ownership
+from overworld.worker.archiving import Archiver
 from overworld.worker.shelf import Shelf, SnapshotBytes
 
 log = structlog.get_logger(__name__)
@@ -53,15 +55,17 @@ class Snapshotter:
         new_core: Callable[[], ShardCore],
         limits: SnapshotLimits,
         phase: float = 0.0,
+        archiver: Archiver | None = None,
     ) -> None:
         """`new_core`: makes the scratch core that a snapshot is tried on. `phase`: 0 to 1, spreads shards'
-        snapshots.
+        snapshots. `archiver`: gets every state, and nothing is trimmed that it has not archived.
         """
         self._shelf = shelf
         self._ownership = ownership
         self._grant = grant
         self._new_core = new_core
         self._limits = limits
+        self._archiver = archiver
         self._due_s = time.monotonic() + limits.interval_s * (0.5 + phase / 2)
         self._taken: _Taken | None = None
         self._saving: asyncio.Task[None] | None = None
@@ -85,11 +89,11 @@ class Snapshotter:
             self._saving = asyncio.get_running_loop().create_task(self._save_and_trim(taken))
 
     async def save_now(self, core: ShardCore, chain: bytes) -> None:
-        """Save the state of a committed tick (an orderly stop, or a journal that must begin anew). Raises
-        StoreError.
+        """Save the state of a committed tick, in the archive as well (an orderly stop, or a journal that must begin
+        anew). Raises StoreError.
         """
         await self.settle()
-        await self._save(_Taken(snapshot.freeze(core), chain, time.time_ns() // 1_000_000))
+        await self._save(_Taken(snapshot.freeze(core), chain, time.time_ns() // 1_000_000), keep=True)
 
     async def settle(self) -> None:
         """Wait for a snapshot that is on its way."""
@@ -120,18 +124,25 @@ class Snapshotter:
             self._taken = None
             self._saving = None
 
-    async def _save(self, taken: _Taken) -> int:
+    async def _save(self, taken: _Taken, *, keep: bool = False) -> int:
         """Returns the tick up to which the journal may be trimmed."""
         data = await asyncio.to_thread(self._encode, taken)
         frozen = taken.frozen
         stored = SnapshotBytes(frozen.tick, taken.chain, frozen.state_digest, taken.wall_ms, data)
+        # Beside it, not after it: at an orderly stop players wait for both.
+        archiving = asyncio.ensure_future(self._archiver.taken(stored, keep=keep)) if self._archiver else None
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 trim_tick = await self._shelf.save(self._grant, stored)
+            if archiving is not None:
+                await archiving
         except TimeoutError as error:
             raise StoreUnavailable(
                 f"snapshot of tick {frozen.tick}: not saved within {self._limits.timeout_s:g} s"
             ) from error
+        finally:
+            if archiving is not None:
+                archiving.cancel()
         self.saved_tick = frozen.tick
         self.saved_s = time.monotonic()
         return trim_tick
@@ -146,6 +157,8 @@ class Snapshotter:
         return data
 
     async def _trim(self, up_to_tick: int) -> None:
+        if self._archiver is not None:
+            up_to_tick = min(up_to_tick, self._archiver.archived_tick)
         if up_to_tick <= 0:
             return
         try:
