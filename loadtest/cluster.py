@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -100,6 +101,15 @@ class Node:
     def metrics(self) -> Metrics:
         """A scrape. Raises OSError."""
         return scrape(f"{self.internal_url}/metrics")
+
+    def shards(self) -> dict[int, int]:
+        """Epochs of the shards that a worker runs now, by shard; empty where it does not answer."""
+        try:
+            with urllib.request.urlopen(f"{self.internal_url}/status", timeout=2) as answer:
+                status = json.load(answer)
+        except OSError:
+            return {}
+        return {int(s["shard"]): int(s["epoch"]) for s in status["shards"] if s["phase"] == "running"}
 
 
 class Cluster:

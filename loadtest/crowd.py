@@ -191,7 +191,8 @@ class Crowd:
         return self._process.pid
 
     async def all_playing(self, timeout_s: float) -> None:
-        """Wait until every bot plays. Raises CrowdFailed."""
+        """Wait until the crowd tells, from now on, that every bot plays. Raises CrowdFailed."""
+        self.playing = 0
         await self._until(lambda: self.playing == self.order.count, timeout_s, "play")
 
     async def rest(self) -> None:

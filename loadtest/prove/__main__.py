@@ -16,6 +16,11 @@ CLAIMS = {
     "world-e2e": "what every bot sees is what the workers hold, field by field",
     "browser": "the page in Chromium plays",
     "restart": "a stopped world goes on where it was, from Redis and from a snapshot alone",
+    "kill-worker": "a worker dies under players: a short pause, nothing lost",
+    "zombie": "a worker that was frozen wakes up and reaches nobody",
+    "kill-gateway": "a gateway dies: its players go on at the other one",
+    "redis-failover": "what players have seen outlives restarts and failovers of Redis",
+    "cost-of-safety": "what levels 0, 1 and 2 cost, and what a failover loses at 1 and at 2",
     "costs": "milliseconds a tick, bytes an entity, gateway CPU a client",
 }
 
