@@ -22,9 +22,11 @@ def reader() -> MessageReader:
 def code_of(*frames: tuple[int, bool, bytes], reserved: bool = False) -> int:
     """The close code that a sequence of frames ends in."""
     layer = reader()
+    *before, (opcode, fin, payload) = frames
+    for each in before:
+        assert layer.frame(each[0], each[1], reserved, each[2], 0.0) is None or each[1]
     with pytest.raises(WireError) as caught:
-        for opcode, fin, payload in frames:
-            layer.frame(opcode, fin, reserved, payload, 0.0)
+        layer.frame(opcode, fin, reserved, payload, 0.0)
     assert caught.value.reason
     return caught.value.close_code
 

@@ -67,6 +67,13 @@ def answer(token: str, now_s: float = NOW) -> tuple[int, str]:
 ONE_ANSWER = answer("")
 
 
+def _same_bytes(a: str, b: str) -> bool:
+    def parts(token: str) -> list[bytes]:
+        return [base64.urlsafe_b64decode(each + "==") for each in token.split(".")]
+
+    return a.rsplit(".", 1)[0] == b.rsplit(".", 1)[0] and "=" not in a and parts(a) == parts(b)
+
+
 class TestGoodTokens:
     def test_one_of_ours(self) -> None:
         login = TOKENS.verify(TOKENS.issue("anna", NOW), NOW)
@@ -121,16 +128,8 @@ class TestFaults:
         ids=str,
     )
     def test_claims(self, changes: dict[str, Any]) -> None:
-        if any(isinstance(value, float) for value in changes.values()):
-            body = part(json.dumps(claims(**changes)).encode())
-            head = part(b'{"alg":"HS256","typ":"JWT"}')
-            made = jwt.api_jws.PyJWS().encode(json.dumps(claims(**changes)).encode(), SIGNING_KEY, algorithm="HS256")
-            assert made.split(".")[1] == body
-            assert head
-            assert answer(made) == ONE_ANSWER
-        else:
-            payload = json.dumps(claims(**changes)).encode()
-            assert answer(jwt.api_jws.PyJWS().encode(payload, SIGNING_KEY, algorithm="HS256")) == ONE_ANSWER
+        payload = json.dumps(claims(**changes)).encode()
+        assert answer(jwt.api_jws.PyJWS().encode(payload, SIGNING_KEY, algorithm="HS256")) == ONE_ANSWER
 
     def test_another_key(self) -> None:
         assert answer(signed(derived_key(OTHER_KEY, b"guest token"))) == ONE_ANSWER
@@ -178,11 +177,11 @@ class TestFaults:
         at = data.draw(st.integers(0, len(token) - 1))
         letter = data.draw(st.sampled_from("ABCxyz019-_.="))
         changed = token[:at] + letter + token[at + 1 :]
-        try:
-            # The last character of base64 carries bits that mean nothing: such a token says the same.
+        if _same_bytes(changed, token):
+            # The last character of base64 carries bits that mean nothing.
             assert TOKENS.verify(changed, NOW) == TOKENS.verify(token, NOW)
-        except WireError as error:
-            assert (error.close_code, error.reason) == ONE_ANSWER
+        else:
+            assert answer(changed) == ONE_ANSWER
 
 
 class TestPlayers:
