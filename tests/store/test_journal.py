@@ -49,6 +49,14 @@ async def test_a_record_that_does_not_follow_the_head_is_told_where_the_head_is(
     assert (await owner.write()).verdict is Verdict.APPENDED
 
 
+async def test_another_record_of_the_newest_tick_is_not_taken_for_it(ownership: Ownership) -> None:
+    owner = await take(ownership)
+    await owner.write_many(2)
+    rival = request_after(1, owner.written[0].chain, b"something else")
+    answer = await ownership.append(owner.grant, rival)
+    assert (answer.verdict, answer.tick, answer.chain) == (Verdict.OTHER_HEAD, 2, owner.chain)
+
+
 async def test_two_records_in_flight_are_taken_in_order(ownership: Ownership) -> None:
     owner = await take(ownership)
     first = owner.next_request()
