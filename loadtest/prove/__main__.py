@@ -19,6 +19,7 @@ CLAIMS = {
     "kill-worker": "a worker dies under players: a short pause, nothing lost",
     "zombie": "a worker that was frozen wakes up and reaches nobody",
     "kill-gateway": "a gateway dies: its players go on at the other one",
+    "replay": "a recorded minute gives the same digests in every environment",
     "redis-failover": "what players have seen outlives restarts and failovers of Redis",
     "cost-of-safety": "what levels 0, 1 and 2 cost, and what a failover loses at 1 and at 2",
     "costs": "milliseconds a tick, bytes an entity, gateway CPU a client",
