@@ -102,6 +102,34 @@ def test_a_suspect_whose_head_goes_on_moving_lives() -> None:
     assert not b.vacancies(0.2, ())
 
 
+def test_a_suspect_whose_head_went_back_in_a_failover_stays_one() -> None:
+    b = book(1)
+    b.looked({0: replace(head(B, beat=2), tick=9)}, 0.0)
+    b.suspect(B)
+    b.looked({0: replace(head(B, beat=2), tick=9)}, 0.1)
+    b.looked({0: head(B, beat=1)}, 0.2)
+    assert [c.why for c in b.vacancies(0.2, ())] == [Vacancy.SUSPECT]
+    b.looked({0: head(B, beat=2)}, 0.3)
+    assert not b.vacancies(0.3, ())
+
+
+def test_an_owner_that_answers_on_its_link_is_given_longer_to_show_itself_in_the_store() -> None:
+    b = book(1)
+    for step in range(20):
+        b.looked({0: head(B)}, step * 0.2)
+        b.answered(B, step * 0.2)
+        assert not b.vacancies(step * 0.2, ())
+    b.looked({0: head(B)}, 4.0)
+    assert [c.why for c in b.vacancies(4.0, ())] == [Vacancy.SILENT]
+
+
+def test_an_owner_that_answers_no_more_is_silent_when_its_head_is() -> None:
+    b = book(1)
+    b.answered(B, 0.0)
+    look_for(b, {0: head(B)}, 0.0, 1.0)
+    assert [c.why for c in b.vacancies(1.0, ())] == [Vacancy.SILENT]
+
+
 def test_a_suspect_that_acquires_anew_lives() -> None:
     b = book(1)
     b.looked({0: head(C)}, 0.0)

@@ -108,6 +108,11 @@ class Link(asyncio.BufferedProtocol):
         return bool(self._cause)
 
     @property
+    def heard_s(self) -> float:
+        """When the last byte came, on the loop's clock, in seconds. A peer that lives answers pings."""
+        return self._heard_s
+
+    @property
     def buffered_bytes(self) -> int:
         """Bytes handed to `send` that the kernel has not taken yet."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0

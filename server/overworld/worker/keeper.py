@@ -73,7 +73,7 @@ class Keeper:
 
     def trust(self, address: str) -> None:
         """The worker at this address answers."""
-        self._book.trust(address)
+        self._book.answered(address, self._loop.time())
 
     async def run(self) -> None:
         """Look and take, until cancelled or drained."""
@@ -137,23 +137,21 @@ class Keeper:
 
     async def _take(self, candidate: Candidate) -> None:
         """Acquire one shard and run it to its end."""
-        shard, end = candidate.shard, "failed"
+        shard = candidate.shard
         try:
             grant = await self._acquire(candidate)
-            if grant is None:
-                return
-            end = await self._run(grant)
+            if grant is not None:
+                telemetry.shard_ended_total.labels(await self._run(grant)).inc()
         except OverworldError as error:
             wait_s = self._book.bar(shard, self._loop.time())
+            telemetry.shard_ended_total.labels("failed").inc()
             log.error("shard_failed", shard=shard, reason=str(error), again_in_s=wait_s)
         except Exception as error:
             wait_s = self._book.bar(shard, self._loop.time())
+            telemetry.shard_ended_total.labels("crashed").inc()
             log.error("shard_crashed", shard=shard, reason=repr(error), again_in_s=wait_s, exc_info=error)
         finally:
             del self._taking[shard]
-            self._woken.set()
-            if end != "failed":
-                telemetry.shard_ended_total.labels(end).inc()
 
     async def _acquire(self, candidate: Candidate) -> Grant | None:
         shard = candidate.shard

@@ -10,7 +10,9 @@ soon, and to share shards fairly.
     released             its last owner gave it up in order
     suspect              its owner's process is known to be gone (its port refuses)
     silent               its head stood still for a full time to live of our clock, with every look in between
-    answered
+                         answered; for four where its owner's process answers all the while: it may be looking at
+                         another server than we are, in the middle of a failover, and at commit level 1 what it
+                         releases there survives only if it lives to send it again
 
 The vacant shards are dealt out to the live workers, fewest shards first; all workers see the same heads and so deal
 alike. A worker takes what was dealt to it at once, and what was dealt to others only when they do not (`yield_s`), up
@@ -26,6 +28,8 @@ from dataclasses import dataclass
 
 from overworld.store.ports import Head
 
+ANSWERING_FACTOR = 4
+"""Times to live that an owner may be silent whose process answers."""
 GAP_PART = 0.5
 """A pause between two looks above this part of the time to live starts all clocks anew: we may have been the sleeper.
 """
@@ -85,6 +89,7 @@ class LeaseBook:
         self._seen: dict[int, _Seen] = {}
         self._looked_s: float | None = None
         self._suspects: dict[str, set[int]] = {}
+        self._answered_s: dict[str, float] = {}
         self._barred: dict[int, tuple[float, float]] = {}
 
     # ------------------------------------------------------------ what is known
@@ -94,16 +99,14 @@ class LeaseBook:
         if self._looked_s is None or now_s - self._looked_s > self._rules.ttl_s * GAP_PART:
             self._seen.clear()
         self._looked_s = now_s
+        self._answered_s = {a: at_s for a, at_s in self._answered_s.items() if now_s - at_s < self._rules.ttl_s}
         for shard, head in heads.items():
             seen = self._seen.get(shard)
             if seen is None or not _same(seen.head, head):
                 vacant = seen.vacant_since_s if seen is not None else None
                 self._seen[shard] = _Seen(head, now_s, vacant)
-                changed = seen is not None
-            else:
-                changed = False
             if head is not None and head.address in self._suspects:
-                self._weigh(shard, head, seen.head if seen else None, changed)
+                self._weigh(shard, head, seen.head if seen else None)
 
     def look_failed(self) -> None:
         """A look was not answered: silence proves nothing until looks have succeeded for a full time to live
@@ -121,12 +124,19 @@ class LeaseBook:
         """The process at this address answers."""
         self._suspects.pop(address, None)
 
-    def _weigh(self, shard: int, head: Head, before: Head | None, changed: bool) -> None:
-        """A look at a suspect's shard: the first after the suspicion may still show its last deeds, a change after
-        that shows that it lives, and so does a new epoch.
+    def answered(self, address: str, now_s: float) -> None:
+        """The process at this address has just answered: it lives, whatever its shards' heads say."""
+        self.trust(address)
+        self._answered_s[address] = now_s
+
+    def _weigh(self, shard: int, head: Head, before: Head | None) -> None:
+        """A look at a suspect's shard: the first after the suspicion may still show its last deeds, progress after
+        that shows that it lives, and so does a new epoch. A head that went back shows a failover, and nobody's life.
         """
         looked_at = self._suspects[head.address]
-        if (changed and shard in looked_at) or (before is not None and before.epoch != head.epoch):
+        if before is not None and (
+            head.epoch > before.epoch or (shard in looked_at and (head.tick, head.beat) > (before.tick, before.beat))
+        ):
             self.trust(head.address)
         else:
             looked_at.add(shard)
@@ -205,7 +215,11 @@ class LeaseBook:
         # Our own address on a shard we do not run: left behind by us, or by an earlier process at this address.
         if shard in self._suspects.get(head.address, ()) or head.address == self._address:
             return Vacancy.SUSPECT
-        return Vacancy.SILENT if self.silent(shard, now_s) else None
+        patience_s = self._rules.ttl_s * (ANSWERING_FACTOR if self._answers(head.address, now_s) else 1)
+        return Vacancy.SILENT if now_s - seen.since_s >= patience_s else None
+
+    def _answers(self, address: str, now_s: float) -> bool:
+        return now_s - self._answered_s.get(address, -math.inf) < self._rules.ttl_s
 
     def _deal(self, vacant: list[Candidate], workers: list[str], mine: Collection[int]) -> dict[int, str]:
         """Which worker each vacant shard is meant for."""

@@ -1,19 +1,22 @@
-"""Notices at once that another worker's process is gone, by a link to each that dies with it.
+"""Notices at once that another worker's process is gone, by a link to each that dies with it, and says again and again
+that it answers while it does.
 
 A lost link alone proves nothing (a network may do that); a port that then refuses does: the process is not there any
-more. Taking over on a wrong suspicion is safe, it only costs the other worker its shards.
+more. Taking over on a wrong suspicion is safe, it only costs the other worker its shards. A process that answers lives,
+even where its shards stand still in Redis: in the middle of a failover the two may be looking at different servers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
 from overworld.errors import LinkError
-from overworld.link import Link, LinkCredentials, connect
+from overworld.link import Link, LinkCredentials, LinkLimits, connect
 from overworld.wire.v1 import link_pb2
 from overworld.worker import tasks
 
@@ -23,11 +26,15 @@ CONNECT_TIMEOUT_S = 1.0
 RETRY_S = 0.2
 REFUSALS_MIN = 2
 """Connections refused one after the other before a worker that was there counts as gone."""
+PING_S = 0.25
+ANSWER_S = 3 * PING_S
+"""A worker that nothing was heard of for longer does not answer."""
+LIMITS = LinkLimits(ping_s=PING_S)
 
 
 @dataclass(frozen=True)
 class PeerEvents:
-    """Whom to tell: each is called with the worker's address."""
+    """Whom to tell: each is called with the worker's address; `here` every `PING_S` while it answers."""
 
     gone: Callable[[str], None]
     here: Callable[[str], None]
@@ -60,7 +67,7 @@ class Peers:
         while True:
             peer = _Peer()
             try:
-                link = await connect(host, int(port), self._credentials, peer, CONNECT_TIMEOUT_S)
+                link = await connect(host, int(port), self._credentials, peer, CONNECT_TIMEOUT_S, LIMITS)
             except LinkError as error:
                 refusals = refusals + 1 if isinstance(error.__cause__, ConnectionRefusedError) else 0
                 if refusals == REFUSALS_MIN and known:
@@ -69,11 +76,20 @@ class Peers:
                 await asyncio.sleep(0 if 0 < refusals < REFUSALS_MIN else RETRY_S)
                 continue
             known, refusals = True, 0
-            self._events.here(address)
             try:
-                await peer.lost.wait()
+                await self._while_it_answers(address, link, peer)
             finally:
                 link.close("this side stops watching")
+
+    async def _while_it_answers(self, address: str, link: Link, peer: _Peer) -> None:
+        """Until the link is lost."""
+        loop = asyncio.get_running_loop()
+        while not peer.lost.is_set():
+            if loop.time() - link.heard_s < ANSWER_S:
+                self._events.here(address)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PING_S):
+                    await peer.lost.wait()
 
 
 class _Peer:
