@@ -28,7 +28,9 @@ WAIT_S = 20.0
 
 
 class MemoryShelf:
-    """Snapshots of a world in memory. `down` makes every call fail; `torn` names snapshots that cannot be read."""
+    """Snapshots of a world in memory. `down` makes every call fail; `torn` names snapshots that cannot be read; a save
+    takes `save_s` seconds; `looks` counts looks at manifests.
+    """
 
     def __init__(self) -> None:
         self.kept: dict[int, list[Start]] = defaultdict(list)
@@ -36,6 +38,8 @@ class MemoryShelf:
         self.evidence: dict[str, bytes] = {}
         self.torn: set[str] = set()
         self.down = False
+        self.save_s = 0.0
+        self.looks = 0
 
     def _call(self) -> None:
         if self.down:
@@ -43,6 +47,7 @@ class MemoryShelf:
 
     async def epoch(self, shard: int) -> int:
         self._call()
+        self.looks += 1
         return self.claims.get(shard, (0, b""))[0]
 
     async def claim(self, grant: Grant) -> None:
@@ -57,6 +62,7 @@ class MemoryShelf:
 
     async def save(self, grant: Grant, snapshot: SnapshotBytes) -> int:
         self._call()
+        await asyncio.sleep(self.save_s)
         if self.claims.get(grant.shard) != (grant.epoch, grant.nonce):
             raise Fenced("the manifest has another owner")
         name = f"{snapshot.tick}-{grant.epoch}"

@@ -337,6 +337,50 @@ async def test_a_wiped_redis_costs_a_living_owner_nothing(cluster: Cluster) -> N
     assert core.tick == cluster.head_tick(1)
 
 
+async def test_a_slow_new_beginning_is_not_taken_for_death(cluster: Cluster) -> None:
+    """Saving the state takes longer than the lease: the owner beats meanwhile, and the other worker keeps off."""
+    a, b = await asyncio.gather(cluster.worker("a"), cluster.worker("b"))
+    await until(lambda: sorted(running(a) + running(b)) == ALL, "all shards run")
+    shard = running(a)[0]
+    gateway = await playing(cluster, a, shard)
+    cluster.shelf.save_s = 1.2
+    cluster.redis.wipe()
+    await until(lambda: any(o.epoch == 2 for o in gateway.of(shard)), "it goes on under a new epoch")
+    ticks = [o.tick for o in gateway.of(shard)]
+    assert ticks == list(range(ticks[0], ticks[0] + len(ticks)))
+    assert shard in running(a)
+
+
+async def test_a_slow_last_snapshot_is_not_taken_for_death(cluster: Cluster) -> None:
+    a, b = await asyncio.gather(cluster.worker("a"), cluster.worker("b"))
+    await until(lambda: sorted(running(a) + running(b)) == ALL, "all shards run")
+    shard = running(a)[0]
+    cluster.shelf.save_s = 1.2
+    assert await a.stop()
+    await until(lambda: running(b) == ALL, "then the other runs it")
+    last = max(start.tick for start in cluster.shelf.kept[shard] if start.epoch == 1)
+    await until(lambda: cluster.head_tick(shard) > last, "and ticks")
+    entries = await MemoryOwnership(cluster.redis, "test").read(shard, last)
+    assert entries[0].epoch == 2, "the snapshot holds everything: nobody had taken the shard before"
+
+
+async def test_a_wiped_redis_with_a_dead_owner_is_left_alone_for_a_lease_and_no_manifest_is_read_in_a_hurry(
+    cluster: Cluster,
+) -> None:
+    a = await cluster.worker("a")
+    await until(lambda: all(cluster.shelf.kept[shard] for shard in ALL), "snapshots are taken")
+    await a.kill()
+    cluster.redis.wipe()
+    cluster.shelf.looks = 0
+    b = await cluster.worker("b", lease_ttl_s=1.0)
+    await until(lambda: running(b) == ALL, "the other goes on from the snapshots")
+    assert cluster.shelf.looks <= 4 * 12
+    for shard, host in b._hosts.items():
+        assert host.epoch == 2
+        assert host.core is not None
+        assert host.core.tick >= cluster.shelf.kept[shard][0].tick
+
+
 async def test_blob_storage_down_play_goes_on_and_nothing_is_trimmed(cluster: Cluster) -> None:
     worker = await cluster.worker("w")
     await until(lambda: running(worker) == ALL, "all shards run")

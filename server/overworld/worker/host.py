@@ -5,7 +5,7 @@
     rebase      Redis lost the journal: save the state, begin a new journal at it, and run on
     hand back   orderly stop: everything committed, saved, the lease released
 
-While taking over and while standing still it beats, so that nobody takes the shard for dead.
+Whenever it appends nothing for a while it beats, so that nobody takes the shard for dead.
 """
 
 from __future__ import annotations
@@ -152,6 +152,7 @@ class ShardHost:
 
     async def run(self) -> End:
         """Everything, to the end. Raises OverworldError where the shard cannot be taken over."""
+        beats = asyncio.get_running_loop().create_task(self._beat())
         try:
             recovered = await self._take_over()
             self._begin(recovered.core, recovered.chain)
@@ -163,16 +164,32 @@ class ShardHost:
                     break
                 if not await self._rebase():
                     return End.FENCED
-            if end is End.STOPPED:
-                await self._hand_back()
+            if end is End.STOPPED and await self._settle():
+                await tasks.end([beats])
+                await self._release()
             return end
         finally:
             self._abandon()
+            await tasks.end([beats])
+
+    async def _beat(self) -> None:
+        """Appends are the heartbeat. Where there are none for a while, because the shard is recovered, stands still,
+        is given a new journal or saved for the last time, beat by hand.
+        """
+        while True:
+            await asyncio.sleep(self._limits.loop.beat_s)
+            journal = self._journal
+            if journal is None or journal.trouble is not None:
+                try:
+                    await self._stores.ownership.beat(self._grant)
+                except StoreError as error:
+                    log.debug("beat_failed", shard=self.shard, reason=str(error))
+            elif journal.idle_s >= self._limits.loop.beat_s:
+                await journal.beat()
 
     # ------------------------------------------------------------ take over
 
     async def _take_over(self) -> Recovered:
-        beats = asyncio.get_running_loop().create_task(self._beat_until_running())
         try:
             async with asyncio.timeout(self._limits.recovery_timeout_s):
                 await self._stores.shelf.claim(self._grant)
@@ -186,8 +203,6 @@ class ShardHost:
             raise StoreUnavailable(
                 f"shard {self.shard}: not recovered in {self._limits.recovery_timeout_s:g} s"
             ) from error
-        finally:
-            await tasks.end([beats])
         self._reception.recovered(recovered.core, asyncio.get_running_loop().time())
         log.info(
             "shard_recovered",
@@ -214,14 +229,6 @@ class ShardHost:
             )
         elif self.epoch > 1 and not head.tick:
             log.warning("shard_starts_over", shard=self.shard, epoch=self.epoch)
-
-    async def _beat_until_running(self) -> None:
-        while True:
-            await asyncio.sleep(self._limits.loop.beat_s)
-            try:
-                await self._stores.ownership.beat(self._grant)
-            except StoreError as error:
-                log.debug("beat_failed", shard=self.shard, reason=str(error))
 
     def _begin(self, core: ShardCore, chain: bytes) -> None:
         """Wire the parts of a shard that is ready to tick."""
@@ -307,8 +314,8 @@ class ShardHost:
 
     # ------------------------------------------------------------ the end
 
-    async def _hand_back(self) -> None:
-        """Wait until everything is committed and sent, save the state, release the lease."""
+    async def _settle(self) -> bool:
+        """Wait until everything is committed and sent, and save the state. False where the journal cannot be had."""
         assert self._journal is not None
         assert self._loop is not None
         assert self.snapshots is not None
@@ -317,7 +324,7 @@ class ShardHost:
             await asyncio.sleep(DRAIN_POLL_S)
         if self._journal.held or self._journal.trouble is not None:
             log.error("shard_not_drained", shard=self.shard, tick=self._journal.tick, held=self._journal.held)
-            return
+            return False
         core = self._loop.core
         archiving = asyncio.ensure_future(self.archiver.catch_up()) if self.archiver else None
         try:
@@ -326,12 +333,17 @@ class ShardHost:
             log.error("final_snapshot_failed", shard=self.shard, tick=core.tick, reason=str(error))
         if archiving is not None:
             await asyncio.wait([archiving], timeout=self._limits.drain_timeout_s)
+        return True
+
+    async def _release(self) -> None:
+        """Give the lease back. Everything is saved: whoever takes the shard next need not replay."""
+        assert self._journal is not None
         try:
             await self._stores.ownership.release(self._grant, self._journal.committed)
         except StoreError as error:
             log.error("release_failed", shard=self.shard, reason=str(error))
         else:
-            log.info("shard_handed_back", shard=self.shard, epoch=self.epoch, tick=core.tick)
+            log.info("shard_handed_back", shard=self.shard, epoch=self.epoch, tick=self._journal.tick)
 
     def _abandon(self) -> None:
         if self._journal is not None:

@@ -21,7 +21,7 @@ from overworld.shard.core import ShardCore
 from overworld.shard.inputs import TickInputs, TickOutcome
 from overworld.wire.cells import NOTHING
 from overworld.wire.v1 import client_pb2, link_pb2
-from overworld.worker import records, tasks
+from overworld.worker import records
 from overworld.worker.audit import AuditRing
 from overworld.worker.clock import TickClock
 from overworld.worker.journal import Journal, Trouble
@@ -44,7 +44,9 @@ class End(enum.Enum):
 
 @dataclass(frozen=True)
 class LoopLimits:
-    """See WorkerSettings for what they mean. `phase`: where in an interval this shard's ticks stand, 0 to 1."""
+    """See WorkerSettings for what they mean. `phase`: where in an interval this shard's ticks stand, 0 to 1. `beat_s`:
+    how long an owner may be silent.
+    """
 
     ticks_held_max: int = 40
     digest_ticks: int = 20
@@ -109,15 +111,12 @@ class ShardLoop:
 
     async def run(self) -> End:
         """Tick until stopped, or until the shard cannot go on here."""
-        beats = self._loop.create_task(self._beat())
         try:
             while await self._until_due():
                 self._tick()
         except TitleError as error:
             log.error("title_failed", shard=self._core.index, tick=self._core.tick, reason=str(error), exc_info=error)
             return End.TITLE_FAILED
-        finally:
-            await tasks.end([beats])
         if self._journal.trouble is None:
             return End.STOPPED
         return End.FENCED if self._journal.trouble is Trouble.FENCED else End.REBASE
@@ -126,7 +125,9 @@ class ShardLoop:
 
     def _tick(self) -> None:
         began_ns = time.monotonic_ns()
+        skipped_before = self._clock.skipped_ticks
         late_ns = self._clock.begin_tick(began_ns)
+        telemetry.ticks_skipped_total.inc(self._clock.skipped_ticks - skipped_before)
         inputs, refused = self._reception.take(self._core, self._loop.time())  # 1. the inputs of this tick
         outcome = self._core.step(inputs)  # 2. pure
         updates = self._core.encode()  # 3. each changed cell once
@@ -234,10 +235,3 @@ class ShardLoop:
         body = link_pb2.LinkMessage(notice=notice).SerializeToString()
         for link in self._reception.links:
             link.send_serialized(body)
-
-    async def _beat(self) -> None:
-        """Appends are the heartbeat; where there are none for a while (a stall), beat by hand."""
-        while True:
-            await asyncio.sleep(self._limits.beat_s)
-            if self._journal.idle_s >= self._limits.beat_s and self._journal.trouble is None:
-                await self._journal.beat()
