@@ -77,7 +77,11 @@ class RawClient:
         sock.setblocking(False)
         if receive_buffer_bytes:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        except OSError:
+            sock.close()
+            raise
         limit = max(4096, receive_buffer_bytes)
         self._reader, self._writer = await asyncio.open_connection(sock=sock, limit=limit)
         return self

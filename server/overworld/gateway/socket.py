@@ -207,6 +207,7 @@ class SocketServer:
         self._handshakes: Counter[str] = Counter()
         self._accepted: set[_Accepted] = set()
         self._turned_away = 0
+        self._port = 0
 
     async def start(self, host: str, port: int) -> None:
         """Listen. Raises SettingsError where the port cannot be had."""
@@ -217,12 +218,12 @@ class SocketServer:
             raise SettingsError(
                 f"the game socket's port {host}:{port} cannot be had: {error.strerror or error}"
             ) from error
+        self._port = int(self._server.sockets[0].getsockname()[1])
 
     @property
     def port(self) -> int:
         """The port it listens on."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
+        return self._port
 
     @property
     def open(self) -> int:
