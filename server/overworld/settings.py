@@ -109,7 +109,9 @@ class WorkerSettings(_Settings):
         200, ge=2, le=20000, description="Committed records kept to repair a journal that went back."
     )
     digest_ticks: int = Field(20, ge=1, le=10000, description="A state digest goes into every n-th record.")
-    snapshot_interval_s: float = Field(10.0, ge=0.2, le=3600)
+    snapshot_interval_s: float = Field(
+        5.0, ge=0.2, le=3600, description="A crashed shard's successor replays at most this, and an upload, of ticks."
+    )
     snapshot_timeout_s: float = Field(60.0, ge=1, le=3600, description="One snapshot's upload, read back and all.")
     archive_interval_s: float = Field(
         10.0, ge=0.2, le=3600, description="One segment of the journal in so many seconds."

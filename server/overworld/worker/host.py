@@ -155,7 +155,7 @@ class ShardHost:
         beats = asyncio.get_running_loop().create_task(self._beat())
         try:
             recovered = await self._take_over()
-            self._begin(recovered.core, recovered.chain)
+            self._begin(recovered.core, recovered.chain, self._age_s(recovered))
             telemetry.takeover_seconds.observe(time.monotonic() - self._acquired_s)
             while True:
                 assert self._loop is not None
@@ -230,15 +230,27 @@ class ShardHost:
         elif self.epoch > 1 and not head.tick:
             log.warning("shard_starts_over", shard=self.shard, epoch=self.epoch)
 
-    def _begin(self, core: ShardCore, chain: bytes) -> None:
+    def _age_s(self, recovered: Recovered) -> float:
+        """How far the newest snapshot is behind, in the shard's own time. One that has none is to get one soon."""
+        if not recovered.wall_ms:
+            return self._limits.snapshots.interval_s
+        return recovered.replayed_ticks * recovered.core.contract.grid.tick_interval_us / 1e6
+
+    def _begin(self, core: ShardCore, chain: bytes, snapshot_age_s: float) -> None:
         """Wire the parts of a shard that is ready to tick."""
         ownership, limits = self._stores.ownership, self._limits
         self._journal = Journal(ownership, self._grant, core.tick, chain, limits.journal, self._pulse, self._on_journal)
         self.archiver = self._new_archiver(self._journal)
-        phase, shelf = limits.loop.phase, self._stores.shelf
         self.snapshots = Snapshotter(
-            shelf, ownership, self._grant, self._new_core, limits.snapshots, phase, self.archiver
-        )  # fmt: skip
+            self._stores.shelf,
+            ownership,
+            self._grant,
+            self._new_core,
+            limits.snapshots,
+            limits.loop.phase,
+            self.archiver,
+            snapshot_age_s,
+        )
         self._loop = ShardLoop(
             core, self.epoch, self._journal, self._reception, self.snapshots, self.audit, limits.loop
         )
@@ -285,7 +297,7 @@ class ShardHost:
                 await asyncio.sleep(REBASE_PAUSE_S)
                 continue
             before.release(core.tick)
-            self._begin(core, chain)
+            self._begin(core, chain, 0.0)
             telemetry.rebases_total.inc()
             log.warning("journal_begun_anew", shard=self.shard, epoch=self.epoch, tick=core.tick)
             return True

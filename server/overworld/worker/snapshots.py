@@ -27,6 +27,10 @@ from overworld.worker.shelf import Shelf, SnapshotBytes
 log = structlog.get_logger(__name__)
 
 
+FIRST_S_MIN = 0.25
+"""A shard that was just taken over gets this much time for its players before it is saved."""
+
+
 @dataclass(frozen=True)
 class SnapshotLimits:
     """See WorkerSettings for what they mean."""
@@ -56,9 +60,11 @@ class Snapshotter:
         limits: SnapshotLimits,
         phase: float = 0.0,
         archiver: Archiver | None = None,
+        age_s: float = 0.0,
     ) -> None:
         """`new_core`: makes the scratch core that a snapshot is tried on. `phase`: 0 to 1, spreads shards'
-        snapshots. `archiver`: gets every state, and nothing is trimmed that it has not archived.
+        snapshots. `archiver`: gets every state, and nothing is trimmed that it has not archived. `age_s`: how far the
+        newest snapshot is behind already, in the shard's own time.
         """
         self._shelf = shelf
         self._ownership = ownership
@@ -66,7 +72,9 @@ class Snapshotter:
         self._new_core = new_core
         self._limits = limits
         self._archiver = archiver
-        self._due_s = time.monotonic() + limits.interval_s * (0.5 + phase / 2)
+        # A shard that keeps losing its owners must not have longer and longer journals to replay.
+        first_s = limits.interval_s * (0.5 + phase / 2) - age_s
+        self._due_s = time.monotonic() + max(FIRST_S_MIN * (1 + phase), first_s)
         self._taken: _Taken | None = None
         self._saving: asyncio.Task[None] | None = None
         self._failing = False
