@@ -1,38 +1,27 @@
-"""The command line, and the composition root: the only place where parts are wired and the environment is read."""
+"""The command line and, with `overworld.commands.wiring`, the composition root: nowhere else are parts wired, or is the
+environment read.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
-from redis.asyncio import Redis, RedisCluster
 
 from overworld import __version__, settings
 from overworld.commands import health, logs, running
 from overworld.commands.title_loader import installed_titles, load_title
-from overworld.errors import OverworldError, SettingsError, StoreError
-from overworld.game import Title, contract_of
-from overworld.settings import ClusterSettings, GatewaySettings, WorkerSettings, parse_shards
-from overworld.store.archive import Archive
-from overworld.store.blobs import open_blobs
-from overworld.store.group_commit import GroupCommit
-from overworld.store.ports import Blobs, CommitLevel, CommitPolicy
-from overworld.store.redis_client import open_redis
+from overworld.commands.wiring import SETTINGS, past_of, redis_of, settings_of, stores_of, world_of
+from overworld.errors import OverworldError, SettingsError
+from overworld.game import contract_of
+from overworld.settings import ClusterSettings, GatewaySettings, WorkerSettings
 from overworld.store.redis_directory import RedisDirectory
-from overworld.store.redis_ownership import RedisOwnership
-from overworld.store.snapshots import SnapshotStore
-from overworld.world.contract import WorldContract
 
-SETTINGS = (ClusterSettings, WorkerSettings, GatewaySettings)
 EXIT_REFUSED = 2
 
 
@@ -60,6 +49,10 @@ def main() -> None:
 _follow_stdin = click.option("--follow-stdin", is_flag=True, help="Stop in order when standard input closes.")
 
 
+def _named(name: str) -> dict[str, str]:
+    return {"process": name} if name else {}
+
+
 # ---------------------------------------------------------------- worker
 
 
@@ -70,12 +63,12 @@ def worker(follow_stdin: bool) -> None:
     from overworld.worker.host import Stores
     from overworld.worker.service import Worker
 
-    cluster, own = _settings(WorkerSettings)
-    world = _world(cluster)
+    cluster, own = settings_of(WorkerSettings)
+    world = world_of(cluster)
     logs.set_up(cluster.log_format, cluster.log_level, role="worker", **_named(own.name))
 
     async def work() -> int:
-        async with _stores(cluster, world.contract) as parts:
+        async with stores_of(cluster, world.contract) as parts:
             service = Worker(
                 own,
                 world.contract,
@@ -98,12 +91,12 @@ def gateway(follow_stdin: bool) -> None:
     """Hold players' sockets."""
     from overworld.gateway.service import Gateway
 
-    cluster, own = _settings(GatewaySettings)
-    world = _world(cluster)
+    cluster, own = settings_of(GatewaySettings)
+    world = world_of(cluster)
     logs.set_up(cluster.log_format, cluster.log_level, role="gateway", **_named(own.name))
 
     async def work() -> int:
-        async with _redis(cluster) as client:
+        async with redis_of(cluster) as client:
             service = Gateway(own, world.contract, RedisDirectory(client), cluster.cluster_key_bytes)
             return await running.until_stopped(service, follow_stdin=follow_stdin)
 
@@ -130,7 +123,7 @@ def dev(**options: Any) -> None:
     from overworld.commands.dev import Dev, DevOptions
 
     settings.check_names(os.environ, SETTINGS)
-    world = _world(settings.load(ClusterSettings, **_dev_cluster(options)))
+    world = world_of(settings.load(ClusterSettings, **_dev_cluster(options)))
     options["shards"] = "x".join(str(n) for n in world.contract.grid.shards)
     logs.set_up("console", "warning")
     chosen = DevOptions(**options)
@@ -192,6 +185,107 @@ def bots(
     click.echo(json.dumps(bot_runner.run(options).summary()))
 
 
+# ---------------------------------------------------------------- the past
+
+
+_world_option = click.option("--world", default=None, help="Without it, as OVERWORLD_WORLD or the folder says.")
+_data_option = click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), help="The folder of an `overworld dev`, running or not."
+)
+_branch_option = click.option("--branch", default="", help="As `overworld archive` shows it; or: current.")
+_archived_option = click.option("--archived", is_flag=True, help="From the archive alone, without Redis.")
+
+
+@main.command()
+@_world_option
+@_data_option
+@_branch_option
+@_archived_option
+@click.option("--shard", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--from", "start", default="", help="First tick, or a time like 2026-07-29T10:00:00Z.")
+@click.option("--to", "end", default="", help="Last tick or time.")
+@click.option("--digests", type=click.IntRange(0), help="A digest for every n-th tick; 0: none.  [default: 20]")
+@click.option("--player", default="", help="Show this player's inputs and avatar: a number, or a guest's name.")
+@click.option("--dump", default="", help="Show the whole state at this tick or time.")
+def replay(
+    shard: int, start: str, end: str, branch: str, digests: int | None, player: str, dump: str, archived: bool,
+    world: str | None, data: Path | None,
+) -> None:  # fmt: skip
+    """Run a stretch of a shard's past again, check it against the journal, show it as JSON lines.
+
+    Exit code 1 where the replay does not give what the journal says.
+    """
+    from overworld.commands import replay as command
+    from overworld.gateway.tokens import GUEST_ISSUER, player_id
+    from overworld.worker.moments import parse
+
+    options = command.ReplayOptions(
+        start=parse(start) if start else None,
+        end=parse(end) if end else None,
+        branch=branch,
+        player=(int(player) if player.isdigit() else player_id(GUEST_ISSUER, player)) if player else None,
+        dump=parse(dump) if dump else None,
+        digests=digests if digests is not None else 0 if player or dump else 20,
+    )
+
+    async def work() -> int:
+        async with past_of(world, data, redis=not archived) as past:
+            return await command.replay(
+                past.history(shard), lambda: past.new_core(shard), options, click.echo, _tell
+            )  # fmt: skip
+
+    sys.exit(running.run(work))
+
+
+@main.command()
+@_world_option
+@_data_option
+@_branch_option
+@click.option("--at", required=True, help="A tick, or a time like 2026-07-29T10:00:00Z.")
+@click.option("--shard", "shards", multiple=True, type=click.IntRange(0), help="Only this one; may be given again.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--force", is_flag=True, help="Take the shards from owners that live.")
+def restore(
+    at: str, shards: tuple[int, ...], branch: str, dry_run: bool, force: bool, world: str | None, data: Path | None
+) -> None:
+    """Bring a stopped world back as it was. What is given up stays in the archive as a branch."""
+    from overworld.commands import restore as command
+    from overworld.worker.moments import parse
+
+    moment, watch_s = parse(at), 2 * max(1.0, settings.load(WorkerSettings).lease_ttl_s)
+
+    async def work() -> int:
+        async with past_of(world, data) as past:
+            every = shards or range(past.world.contract.grid.shard_count)
+            options = command.RestoreOptions(moment, list(every), branch, force, dry_run, watch_s)
+            assert past.ownership is not None
+            stores = command.RestoreStores(past.ownership, past.shelf, past.archive)
+            return await command.restore(stores, past.new_core, options, click.echo)
+
+    sys.exit(running.run(work))
+
+
+@main.command()
+@_world_option
+@_data_option
+@_archived_option
+def archive(world: str | None, data: Path | None, archived: bool) -> None:
+    """Show what is kept of a world's past: branches, ticks, times."""
+    from overworld.commands.past import show_past
+
+    async def work() -> int:
+        async with past_of(world, data, redis=not archived) as past:
+            for shard in range(past.world.contract.grid.shard_count):
+                await show_past(past.history(shard), click.echo)
+        return 0
+
+    sys.exit(running.run(work))
+
+
+def _tell(text: str) -> None:
+    click.echo(text, err=True)
+
+
 # ---------------------------------------------------------------- small ones
 
 
@@ -234,88 +328,6 @@ def titles() -> None:
         else:
             size = f"{grid.width}x{grid.height}, {grid.shards[0]}x{grid.shards[1]} shards, {grid.tick_hz} Hz"
             click.echo(f"{name}\t{point.value}\tversion {title.version}, {size}")
-
-
-# ---------------------------------------------------------------- wiring
-
-
-@dataclass(frozen=True)
-class _World:
-    title: Title
-    contract: WorldContract
-
-
-@dataclass(frozen=True)
-class _Parts:
-    ownership: RedisOwnership
-    directory: RedisDirectory
-    blobs: Blobs
-    shelf: SnapshotStore
-    archive: Archive
-
-
-def _settings(kind: type[settings.S]) -> tuple[ClusterSettings, settings.S]:
-    settings.check_names(os.environ, SETTINGS)
-    return settings.load(ClusterSettings), settings.load(kind)
-
-
-def _named(name: str) -> dict[str, str]:
-    return {"process": name} if name else {}
-
-
-def _world(cluster: ClusterSettings) -> _World:
-    """The title, and the contract that its declarations and the cluster's settings make."""
-    title = load_title(cluster.title)
-    grid = title.world
-    if cluster.shards:
-        try:
-            grid = dataclasses.replace(grid, shards=parse_shards(cluster.shards))
-        except ValueError as error:
-            raise SettingsError(f"OVERWORLD_SHARDS: {error}") from error
-    contract = contract_of(title, cluster.world, cluster.seed, grid)
-    if cluster.commit_level is not None:
-        contract = dataclasses.replace(contract, commit_level=cluster.commit_level)
-    return _World(title, contract)
-
-
-@contextlib.contextmanager
-def _about(setting: str) -> Iterator[None]:
-    """Say which setting an error is about."""
-    try:
-        yield
-    except (StoreError, SettingsError) as error:
-        raise type(error)(f"{setting}: {error}") from error
-
-
-@contextlib.asynccontextmanager
-async def _redis(cluster: ClusterSettings) -> AsyncIterator[Redis | RedisCluster]:
-    with _about("OVERWORLD_REDIS_URL"):
-        client = await open_redis(cluster.redis_url)
-    try:
-        yield client
-    finally:
-        await client.aclose()
-
-
-@contextlib.asynccontextmanager
-async def _stores(cluster: ClusterSettings, contract: WorldContract) -> AsyncIterator[_Parts]:
-    if not cluster.blob_url:
-        raise SettingsError("OVERWORLD_BLOB_URL: is required (a directory, or an Azure container's URL)")
-    async with _redis(cluster) as client, contextlib.AsyncExitStack() as stack:
-        with _about("OVERWORLD_BLOB_URL"):
-            blobs = open_blobs(cluster.blob_url)
-            stack.push_async_callback(blobs.close)
-            await blobs.check()
-        group = GroupCommit(client)
-        stack.push_async_callback(group.close)
-        policy = CommitPolicy(CommitLevel(contract.commit_level), cluster.commit_replicas)
-        yield _Parts(
-            RedisOwnership(client, group, cluster.world, policy),
-            RedisDirectory(client),
-            blobs,
-            SnapshotStore(blobs, cluster.world),
-            Archive(blobs, cluster.world),
-        )
 
 
 if __name__ == "__main__":

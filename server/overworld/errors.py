@@ -18,6 +18,7 @@ OverworldError
     +-- AlreadyThere         an object of that name exists
     +-- Changed              the object changed since it was read
     +-- Missing              no such object
+    +-- NotKept              a tick, a time or a state that is asked for is kept nowhere
     +-- Corrupt
         +-- SnapshotCorrupt
         +-- ManifestCorrupt
@@ -108,6 +109,10 @@ class Changed(StoreError):
 
 class Missing(StoreError):
     """No such object."""
+
+
+class NotKept(StoreError):
+    """A tick, a time or a state that is asked for is kept nowhere."""
 
 
 class Corrupt(StoreError):

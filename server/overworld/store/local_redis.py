@@ -210,6 +210,19 @@ class LocalRedis:
         raise StoreUnavailable(f"the local Redis server {ended} on port {self.port}: {_last_line(self.log)}")
 
 
+def running_url(folder: Path) -> str | None:
+    """The URL of the server that somebody runs on a folder; None where nobody does."""
+    path = folder / "owner.lock"
+    if not path.exists():
+        return None
+    lock = _lock(path)
+    if lock is not None:
+        lock.close()
+        return None
+    port = _recorded(folder / "server.lock")
+    return f"redis://{HOST}:{port}/0" if port else None
+
+
 async def _answering_pid(port: int) -> int:
     """Process id of the server that serves this port, or 0 where it is still loading or does not say."""
     async with asyncio.timeout(2):

@@ -118,9 +118,12 @@ class SnapshotStore:
         # No manifest, or nothing good in it: whatever verifies is better than nothing.
         return await self._read(shard, reversed(await self._listed(shard)))
 
-    async def save(self, grant: Grant, snapshot: SnapshotBytes) -> int:
+    async def save(self, grant: Grant, snapshot: SnapshotBytes, *, keep_later: bool = False) -> int:
         """Store, read back, and put into the manifest. Returns the tick up to which the journal may be trimmed: that
         of the second newest verified snapshot, 0 where there is none. Raises Fenced, StoreUnavailable.
+
+        `keep_later`: earlier owners' snapshots of later ticks stay (a restore that may be cut short before the journal
+        begins anew); the next save drops them.
         """
         data = await _off_the_loop(encode, snapshot.data)
         name = f"{self._prefix(grant.shard)}{snapshot.tick:012}-{grant.epoch}-{_hash(data)}"
@@ -140,7 +143,7 @@ class SnapshotStore:
             wall_ms=snapshot.wall_ms,
             size=len(data),
         )
-        manifest = await self._write(grant, entry)
+        manifest = await self._write(grant, entry, keep_later=keep_later)
         telemetry.snapshot_saved_total.inc()
         telemetry.snapshot_bytes.set(len(data))
         return manifest.entries[-2].tick if len(manifest.entries) >= KEPT_MIN else 0
@@ -165,7 +168,7 @@ class SnapshotStore:
             raise ManifestCorrupt(f"{self._manifest_name(shard)}: names another shard's snapshots")
         return manifest, etag
 
-    async def _write(self, grant: Grant, entry: SnapshotEntry | None) -> SnapshotManifest:
+    async def _write(self, grant: Grant, entry: SnapshotEntry | None, *, keep_later: bool = False) -> SnapshotManifest:
         """Put the manifest under the grant's epoch, with one more entry. Raises Fenced, StoreUnavailable."""
         for _ in range(_TRIES_MAX):
             manifest, etag = await self._manifest_or_rebuilt(grant.shard)
@@ -173,7 +176,7 @@ class SnapshotStore:
                 telemetry.snapshot_fenced_total.inc()
                 text = f"epoch {manifest.epoch} ({manifest.nonce.hex()[:8]}) has claimed its snapshots"
                 raise Fenced(f"shard {grant.shard}: {text}, not epoch {grant.epoch} ({grant.nonce.hex()[:8]})")
-            dropped = _admit(manifest, grant, entry, self._kept)
+            dropped = _admit(manifest, grant, entry, self._kept, keep_later)
             try:
                 await self._blobs.put_if(self._manifest_name(grant.shard), encode_manifest(manifest), etag)
             except Changed:
@@ -247,14 +250,17 @@ def _claimed_by_another(manifest: SnapshotManifest, grant: Grant) -> bool:
     return bool(manifest.nonce) and manifest.nonce != grant.nonce
 
 
-def _admit(manifest: SnapshotManifest, grant: Grant, entry: SnapshotEntry | None, kept: int) -> list[str]:
+def _admit(
+    manifest: SnapshotManifest, grant: Grant, entry: SnapshotEntry | None, kept: int, keep_later: bool
+) -> list[str]:
     """Put an entry last and the owner on top. Returns the objects that the manifest no longer names."""
     before = {e.object for e in manifest.entries}
     epoch = manifest.epoch = grant.epoch
     manifest.nonce = grant.nonce
     if entry is not None:
         # Entries of earlier owners at or after this tick lie on a branch that was given up (Redis lost its newest).
-        stay = [e for e in manifest.entries if e.object != entry.object and (e.epoch == epoch or e.tick < entry.tick)]
+        others = [e for e in manifest.entries if e.object != entry.object]
+        stay = [e for e in others if keep_later or e.epoch == epoch or e.tick < entry.tick]
         del manifest.entries[:]
         manifest.entries.extend([*stay, entry][-kept:])
     return sorted(before - {e.object for e in manifest.entries})

@@ -88,7 +88,23 @@ class Archiver:
 
     async def catch_up(self) -> None:
         """Archive now whatever is committed (the owner stops)."""
-        await self._try(self._catch_up)
+        await self._try(self.complete)
+
+    async def complete(self) -> None:
+        """As `catch_up`, for one who cannot go on without it. Raises StoreError."""
+        await self.prepare()
+        # What is committed meanwhile is the next round's: a segment is to be long.
+        up_to_tick = self._committed()
+        while self.archived_tick < up_to_tick:
+            entries = await self._read(up_to_tick)
+            if not entries:
+                return
+            await self._put(entries)
+
+    async def prepare(self) -> None:
+        """Find where the archive ends. Raises StoreError."""
+        if not self._ready:
+            await self._begin()
 
     async def taken(self, snapshot: SnapshotBytes, *, keep: bool = False) -> None:
         """A state of this shard was taken and tried: archive it where one is due, or where it is to be kept anyhow."""
@@ -103,7 +119,7 @@ class Archiver:
     async def _run(self) -> None:
         await asyncio.sleep(self._limits.interval_s * self._phase)
         while True:
-            await self._try(self._catch_up)
+            await self._try(self.complete)
             await asyncio.sleep(self._limits.interval_s)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -126,16 +142,6 @@ class Archiver:
             if self._failing:
                 self._failing = False
                 log.info("archive_works_again", shard=shard, archived_tick=self.archived_tick)
-
-    async def _catch_up(self) -> None:
-        """Archive whatever is committed."""
-        if not self._ready:
-            await self._begin()
-        while self.archived_tick < (up_to_tick := self._committed()):
-            entries = await self._read(up_to_tick)
-            if not entries:
-                return
-            await self._put(entries)
 
     async def _read(self, up_to_tick: int) -> list[JournalEntry]:
         """The records of the next segment."""
@@ -215,8 +221,7 @@ class Archiver:
     # ------------------------------------------------------------ states, and the end
 
     async def _keep_if_due(self, snapshot: SnapshotBytes) -> None:
-        if not self._ready:
-            await self._begin()
+        await self.prepare()
         if time.monotonic() >= self._state_due_s:
             await self._keep(snapshot)
 

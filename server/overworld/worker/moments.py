@@ -1,0 +1,103 @@
+"""Which tick of which branch an operator means by a tick or a time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+
+from overworld.errors import NotKept, SettingsError
+from overworld.worker.history import History, Track
+
+_TICK = re.compile(r"\d{1,15}")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A tick (of each shard), or a time: then `tick` is None. Milliseconds since 1970."""
+
+    tick: int | None = None
+    wall_ms: int = 0
+
+    def __str__(self) -> str:
+        return iso(self.wall_ms) if self.tick is None else f"tick {self.tick}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tick of a track. `wall_ms`: when it ran; 0 for tick 0, which never did."""
+
+    track: Track
+    tick: int
+    wall_ms: int
+
+
+def parse(text: str) -> Moment:
+    """'1200' is a tick; '2026-07-29T10:00:00Z' a time, UTC where it names no zone. Raises SettingsError."""
+    if _TICK.fullmatch(text):
+        return Moment(tick=int(text))
+    try:
+        when = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(f"{text!r} is neither a tick nor a time like 2026-07-29T10:00:00Z") from None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=dt.UTC)
+    return Moment(wall_ms=int(when.timestamp() * 1000))
+
+
+def iso(wall_ms: int) -> str:
+    """'2026-07-29T10:00:00.050Z'."""
+    return dt.datetime.fromtimestamp(wall_ms / 1000, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+async def find(history: History, moment: Moment, branch: str = "", *, before: int = 0) -> Place:
+    """The tick that is meant: that one, or the newest that ran at or before the time. Of the current branch unless
+    another is named; a tick that only one other branch has is taken from there. `before`: ticks that will be needed
+    before it.
+
+    Raises NotKept: it is kept nowhere, or the world went another way at that time and no branch was named.
+    """
+    if moment.tick is not None:
+        await history.look_near(tick=max(0, moment.tick - before))
+        return await _at_tick(history, moment.tick, branch)
+    await history.look_near(wall_ms=moment.wall_ms)
+    track = history.named(branch) if branch else history.current
+    found = await history.tick_at(track, moment.wall_ms)
+    if found is None:
+        raise NotKept(f"shard {history.shard}: branch {track.name} has no tick at or before {moment}")
+    if not branch:
+        await _same_world(history, track, moment, found)
+    return Place(track, *found)
+
+
+async def _at_tick(history: History, tick: int, branch: str) -> Place:
+    having = _having(history, tick, branch)
+    if not having:
+        # Further back than we looked, or nowhere.
+        await history.look()
+        having = _having(history, tick, branch)
+    if not having:
+        tracks = [history.named(branch)] if branch else history.tracks
+        kept = ", ".join(f"{track.name} has {track.after_tick + 1} to {track.tick}" for track in tracks)
+        raise NotKept(f"shard {history.shard}: no branch has tick {tick}; {kept}")
+    track = having[0]
+    if not track.current and len(having) > 1:
+        names = ", ".join(track.name for track in having)
+        raise NotKept(f"shard {history.shard}: several branches have tick {tick}: say which ({names})")
+    return Place(track, tick, await history.wall_ms(track, tick) if tick else 0)
+
+
+def _having(history: History, tick: int, branch: str) -> list[Track]:
+    tracks = [history.named(branch)] if branch else history.tracks
+    return [track for track in tracks if track.after_tick <= tick <= track.tick]
+
+
+async def _same_world(history: History, track: Track, moment: Moment, found: tuple[int, int]) -> None:
+    """Raises NotKept where the world was on another branch at that time, later given up: it must be said which."""
+    for other in history.tracks:
+        there = await history.tick_at(other, moment.wall_ms) if other is not track else None
+        if there is not None and there[1] > found[1] and there[0] > other.branch.shared_tick(track.branch):
+            raise NotKept(
+                f"shard {history.shard}: at {moment} the world was on branch {other.name} (tick {there[0]}), which was "
+                f"given up; say which branch you mean: {other.name}, or {track.name}, which had come to tick {found[0]}"
+            )
