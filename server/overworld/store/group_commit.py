@@ -26,15 +26,19 @@ from overworld.store.scripts import Script
 log = structlog.get_logger(__name__)
 
 TOPOLOGY_S_MAX = 2.0
+WAITAOF_STEP_MS = 10
 
 
 def confirmation_for(policy: CommitPolicy) -> Confirmation | None:
     """What follows each batch at this commit level; None where the reply itself is enough."""
     wait_ms, wait_s = policy.replica_wait_ms_max, policy.replica_wait_ms_max / 1000
     if policy.level >= CommitLevel.L3 and not policy.fsync_always:
-        command = pack(b"WAITAOF", b"1", b"%d" % policy.replicas, b"%d" % wait_ms)
-        describe = f"WAITAOF 1 {policy.replicas} {wait_ms} (this disk and {policy.replicas} replicas' disks)"
-        return Confirmation(command, wait_s, describe, lambda r: r[0] >= 1 and r[1] >= policy.replicas)
+        # A replica tells what is on its disk when it is asked, and else once a second; asked in one packet with the
+        # writes, it tells of the time before them. So it is asked after the replies, and again in short steps.
+        command = pack(b"WAITAOF", b"1", b"%d" % policy.replicas, b"%d" % WAITAOF_STEP_MS)
+        describe = f"WAITAOF 1 {policy.replicas} in {wait_ms} ms (this disk and {policy.replicas} replicas' disks)"
+        asks = max(1, wait_ms // WAITAOF_STEP_MS)
+        return Confirmation(command, wait_s, describe, lambda r: r[0] >= 1 and r[1] >= policy.replicas, asks)
     if policy.level >= CommitLevel.L2 and policy.replicas > 0:
         command = pack(b"WAIT", b"%d" % policy.replicas, b"%d" % wait_ms)
         describe = f"WAIT {policy.replicas} {wait_ms} (that many replicas)"

@@ -52,12 +52,17 @@ class LaneLimits:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What is asked after each batch (WAIT or WAITAOF), and how to judge the reply."""
+    """What is asked after each batch (WAIT or WAITAOF), and how to judge the reply.
+
+    asks_more_max: 0 to ask once, in the same packet as the batch. Otherwise the question goes out after the replies,
+    and again up to so many times.
+    """
 
     command: bytes
     time_s_max: float
     describe: str
     reached: Callable[[Any], bool]
+    asks_more_max: int = 0
 
 
 class Command:
@@ -212,7 +217,9 @@ class Lane:
             connection = await self._connected()
             async with asyncio.timeout(answer_s_max):
                 data = b"".join([command.data for command in batch])
-                await connection.send_packed_command(data + confirmation.command if confirmation else data, False)
+                if confirmation is not None and not confirmation.asks_more_max:
+                    data += confirmation.command
+                await connection.send_packed_command(data, False)
                 telemetry.journal_batch_commands.observe(len(batch))
                 if confirmation is None:
                     return await self._settle_each(connection, batch)
@@ -238,8 +245,14 @@ class Lane:
         self, connection: AbstractConnection, batch: list[Command], confirmation: Confirmation
     ) -> Trouble | None:
         replies = [await _reply(connection) for _ in batch]
-        confirmed = await _reply(connection)
-        reached = not isinstance(confirmed, ResponseError) and confirmation.reached(confirmed)
+        confirmed = None if confirmation.asks_more_max else await _reply(connection)
+        reached = _reached(confirmation, confirmed)
+        for _ in range(confirmation.asks_more_max):
+            if reached or isinstance(confirmed, ResponseError):
+                break
+            await connection.send_packed_command(confirmation.command, False)
+            confirmed = await _reply(connection)
+            reached = _reached(confirmation, confirmed)
         worst: Trouble | None = None
         for command, reply in zip(batch, replies, strict=True):
             wrote = isinstance(reply, list) and reply and isinstance(reply[0], int) and reply[0] > 0
@@ -314,6 +327,10 @@ class Lane:
                 command.give_up(self.where)
         waiting = bool(self._in_flight or self._queue)
         self._sweep_handle = loop.call_later(SWEEP_INTERVAL_S, self._sweep) if waiting else None
+
+
+def _reached(confirmation: Confirmation, confirmed: Any) -> bool:
+    return confirmed is not None and not isinstance(confirmed, ResponseError) and confirmation.reached(confirmed)
 
 
 async def _reply(connection: AbstractConnection) -> Any:

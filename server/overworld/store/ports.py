@@ -46,7 +46,8 @@ class CommitPolicy:
 
     level: see CommitLevel.
     replicas: how many replicas must have the record at L2 and L3 (at L3, 0 asks for this node's disk alone).
-    replica_wait_ms_max: how long one WAIT or WAITAOF may take before it is asked again.
+    replica_wait_ms_max: how long the WAIT or WAITAOF of one batch may take before its records are sent again. At L3
+    with servers that sync once a second (`everysec`) this must be above 2,000, and each tick waits that long.
     fsync_always: at L3, trust that every server runs `appendfsync always` and use WAIT, where WAITAOF is missing.
     """
 
