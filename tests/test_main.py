@@ -91,14 +91,17 @@ class Workers:
             OVERWORLD_WORKER_PORT=str(port),
             OVERWORLD_WORKER_HTTP_PORT=str(http_port),
             OVERWORLD_WORKER_SNAPSHOT_INTERVAL_S="1",
-            OVERWORLD_WORKER_START_WAIT_S="0.5",
-            **settings,
+            **{"OVERWORLD_WORKER_START_WAIT_S": "0.5", **settings},
         )
         argv = [sys.executable, "-m", "overworld", "worker", *arguments]
         process = Process(name, argv, self.folder / f"{name}.log", env)
         self.processes.append(process)
         process.start()
         return process
+
+    def start_pair(self) -> dict[str, Process]:
+        """Two that share the shards. On a busy machine one may start seconds before the other."""
+        return {name: self.start(name, OVERWORLD_WORKER_START_WAIT_S="4") for name in ("a", "b")}
 
     def status(self, name: str) -> dict[str, Any]:
         """What it says of itself; nothing where it does not answer."""
@@ -276,7 +279,7 @@ async def test_health_asks_the_process_of_the_settings(workers: Workers) -> None
 async def test_a_killed_workers_shards_go_to_the_other_and_nothing_seen_is_lost(
     workers: Workers, gateway: Gateway
 ) -> None:
-    processes = {name: workers.start(name) for name in ("a", "b")}
+    processes = workers.start_pair()
     await workers.until_running("a", "b")
     assert [len(workers.running(name)) for name in ("a", "b")] == [1, 1], "shared fairly"
     (shard,) = workers.running("a")
@@ -294,7 +297,7 @@ async def test_a_killed_workers_shards_go_to_the_other_and_nothing_seen_is_lost(
 
 
 async def test_a_zombie_sends_nothing_after_it_was_taken_over(workers: Workers, gateway: Gateway) -> None:
-    processes = {name: workers.start(name, OVERWORLD_WORKER_LEASE_TTL_S="1") for name in ("a", "b")}
+    processes = workers.start_pair()
     await workers.until_running("a", "b")
     (shard,) = workers.running("a")
     await play(gateway, address_of(workers, "a"), shard)
