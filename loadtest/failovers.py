@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from loadtest.pauses import Fault
+from loadtest.cluster import Shape
+from loadtest.pauses import Fault, Noticed, noticed
 from loadtest.replicated import ReplicatedCluster
-from loadtest.trial import Trial
+from loadtest.trial import Findings, Trial
 from overworld.store import keys
 
 TICKS_AFTER = 20
 """A world goes on when every shard has journaled this many ticks since the fault."""
 GOES_ON_S = 60.0
 POLL_S = 0.1
+REST_S = 2.0
+"""Play between faults."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,13 @@ def outages(chance: random.Random, count: int) -> list[Outage]:
     return [Outage(kill=bool(i // 2 % 2), down_s=chance.uniform(3.0, 4.0) if i % 2 else 0.0) for i in range(count)]
 
 
-def splits(
-    chance: random.Random, count: int, workers: list[str], gateways: list[str], split_s: float, *, kill: bool
-) -> list[Split]:
+def splits(chance: random.Random, count: int, shape: Shape, split_s: float, *, kill: bool) -> list[Split]:
     """By turns: all processes move at the end; each at a moment of its own; a worker and a gateway at once, the others
     at the end.
     """
-    found = []
+    workers, gateways = [f"worker-{i}" for i in range(shape.workers)], [f"gateway-{i}" for i in range(shape.gateways)]
     names = [*workers, *gateways]
+    found = []
     for i in range(count):
         if i % 3 == 0:
             moves = dict.fromkeys(names, split_s)
@@ -66,6 +69,22 @@ def splits(
         kill_s = chance.uniform(0.2, split_s) if kill else None
         found.append(Split(split_s, moves, kill_s, chance.randrange(len(workers))))
     return found
+
+
+async def play(
+    folder: Path, shape: Shape, bots: int, plan: Sequence[Outage | Split], say: Callable[[str], object]
+) -> tuple[Findings, list[Noticed]]:
+    """A cluster with bots, one fault after the other; then the check."""
+    cluster = ReplicatedCluster(folder, shape)
+    async with Trial(folder, shape, bots, cluster=cluster, say=say) as trial:
+        faults = Faults(trial, cluster, say)
+        for fault in plan:
+            await asyncio.sleep(REST_S)
+            await (faults.restart(fault) if isinstance(fault, Outage) else faults.fail_over(fault))
+        await asyncio.sleep(REST_S)
+        await trial.leave()
+        await trial.finish()
+    return trial.findings(), noticed(trial.histories(), faults.done)
 
 
 class Faults:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,34 @@ class Metrics:
         """Mean of a histogram or summary; None without observations."""
         count = self.total(f"{name}_count", **labels)
         return self.total(f"{name}_sum", **labels) / count if count else None
+
+    def quantile(self, name: str, share: float, **labels: str) -> float | None:
+        """The value below which this share (0 to 1) of a histogram's observations lies, by straight lines within its
+        buckets; its last finite bound where it is beyond; None without observations.
+        """
+        count = self.total(f"{name}_count", **labels)
+        buckets = sorted({float(found["le"]) for _, found in self.each(f"{name}_bucket")})
+        if not count:
+            return None
+        below, low = 0.0, 0.0
+        for high in buckets:
+            # Labels of buckets are texts: compare numbers.
+            upto = sum(
+                value
+                for value, found in self.each(f"{name}_bucket")
+                if float(found["le"]) == high and labels.items() <= found.items()
+            )
+            if upto >= share * count:
+                if math.isinf(high):
+                    return low
+                return low + (high - low) * (share * count - below) / max(upto - below, 1.0)
+            below, low = upto, high
+        return low
+
+    def plus(self, other: Metrics) -> Metrics:
+        """Both together: for what was gained in several runs, or by several processes."""
+        keys = self.samples.keys() | other.samples.keys()
+        return Metrics({key: self.samples.get(key, 0.0) + other.samples.get(key, 0.0) for key in keys})
 
     def since(self, before: Metrics) -> Metrics:
         """What counters and histograms gained since an earlier scrape."""

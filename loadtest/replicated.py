@@ -27,13 +27,14 @@ SYNC_MS_MAX = 30_000
 class ReplicatedCluster(Cluster):
     """`redis` is the server that counts. One failover: `promote`, `move` door by door, `retire`, `add_replica`."""
 
-    def __init__(self, folder: Path, shape: Shape) -> None:
+    def __init__(self, folder: Path, shape: Shape, *, doors: bool = True) -> None:
+        """`doors`: False for runs that measure latency and do not fail over."""
         super().__init__(folder, shape)
         self.replica: LocalRedis | None = None
         self._retired: LocalRedis | None = None
         self._servers = 0
         names = [f"worker-{i}" for i in range(shape.workers)] + [f"gateway-{i}" for i in range(shape.gateways)]
-        self.doors = {name: FaultProxy(self.redis_port) for name in names}
+        self.doors = {name: FaultProxy(self.redis_port) for name in names} if doors else {}
 
     # ------------------------------------------------------------ servers
 
@@ -104,4 +105,5 @@ class ReplicatedCluster(Cluster):
     # ------------------------------------------------------------ processes
 
     def _process(self, role: str, name: str, own: Mapping[str, str]) -> Process:
-        return super()._process(role, name, {**own, "OVERWORLD_REDIS_URL": self.doors[name].url})
+        url = self.doors[name].url if self.doors else self.redis_url
+        return super()._process(role, name, {**own, "OVERWORLD_REDIS_URL": url})

@@ -19,15 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.cluster import Shape
-from loadtest.failovers import Faults, outages, splits
+from loadtest.failovers import Outage, Split, outages, play, splits
 from loadtest.figures import percentiles
-from loadtest.pauses import Noticed, noticed
+from loadtest.pauses import Noticed
 from loadtest.prove.proof import Proof
 from loadtest.prove.soundness import require_sound
-from loadtest.replicated import ReplicatedCluster
-from loadtest.trial import Findings, Trial
-
-REST_S = 2.0
+from loadtest.trial import Findings
 
 
 @dataclass(frozen=True)
@@ -53,46 +50,23 @@ def run(proof: Proof, options: Options) -> None:
     for number, (prefix, level, *counts) in enumerate(runs):
         if not any(counts):
             continue
-        chance = random.Random(options.seed * 1000 + number)
-        proof.say(f"commit level {level}, seed {options.seed * 1000 + number}")
+        seed = options.seed * 1000 + number
+        chance = random.Random(seed)
+        proof.say(f"commit level {level}, seed {seed}")
+        shape = Shape(shards=options.shards, seed=seed, commit_level=level, audit_ticks=100)
+        restarts, alive, kills = counts
+        plan: list[Outage | Split] = [
+            *outages(chance, restarts),
+            *splits(chance, alive, shape, options.split_s, kill=False),
+            *splits(chance, kills, shape, options.split_s, kill=True),
+        ]
         with tempfile.TemporaryDirectory(prefix="overworld-failover-") as folder:
-            found, parts = asyncio.run(play(proof, options, Path(folder), chance, level, *counts))
+            found, parts = asyncio.run(play(Path(folder), shape, options.bots, plan, proof.say))
         tell(proof, found, parts, prefix)
-        if level == 1 and counts[-1]:
+        if level == 1 and kills:
             require_honest(proof, found, prefix)
         else:
             require_sound(proof, found, prefix)
-
-
-async def play(
-    proof: Proof,
-    options: Options,
-    folder: Path,
-    chance: random.Random,
-    level: int,
-    restarts: int,
-    alive: int,
-    kills: int,
-) -> tuple[Findings, list[Noticed]]:
-    """One cluster, one fault after the other."""
-    shape = Shape(shards=options.shards, seed=options.seed, commit_level=level, audit_ticks=100)
-    cluster = ReplicatedCluster(folder, shape)
-    async with Trial(folder, shape, options.bots, cluster=cluster, say=proof.say) as trial:
-        faults = Faults(trial, cluster, proof.say)
-        names = [node.name for node in cluster.workers], [node.name for node in cluster.gateways]
-        await asyncio.sleep(REST_S)
-        for outage in outages(chance, restarts):
-            await faults.restart(outage)
-            await asyncio.sleep(REST_S)
-        for split in splits(chance, alive, *names, options.split_s, kill=False):
-            await faults.fail_over(split)
-            await asyncio.sleep(REST_S)
-        for split in splits(chance, kills, *names, options.split_s, kill=True):
-            await faults.fail_over(split)
-            await asyncio.sleep(REST_S)
-        await trial.leave()
-        await trial.finish()
-    return trial.findings(), noticed(trial.histories(), faults.done)
 
 
 def tell(proof: Proof, found: Findings, parts: list[Noticed], prefix: str) -> None:
