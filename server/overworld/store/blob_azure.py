@@ -25,7 +25,7 @@ from azure.core.exceptions import (
     ResourceModifiedError,
     ResourceNotFoundError,
 )
-from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient, ExponentialRetry
+from azure.storage.blob.aio import BlobClient, BlobServiceClient, ContainerClient, LinearRetry
 
 from overworld import telemetry
 from overworld.errors import AlreadyThere, Changed, Missing, StoreUnavailable, TooBig
@@ -41,7 +41,7 @@ SINGLE_PUT_BYTES_MAX = 1 << 20
 BLOCK_BYTES = 1 << 20
 BLOCKS_AT_ONCE = 4
 """A larger body is one write that holds up the event loop (aiohttp warns of it); a few blocks at once cost no time."""
-RETRY_BASE_S, RETRIES = 0.5, 4
+RETRY_PAUSE_S, RETRY_JITTER_S, RETRIES = 0.5, 0.25, 4
 CONNECT_S_MAX, READ_S_MAX = 2.0, 10.0
 CALL_S_MAX = 60.0
 _CONFLICTS = (409, 412)
@@ -62,7 +62,8 @@ def service_client_of(connection_string: str) -> BlobServiceClient:
 _OPTIONS: dict[str, Any] = {
     "max_single_put_size": SINGLE_PUT_BYTES_MAX,
     "max_block_size": BLOCK_BYTES,
-    "retry_policy": ExponentialRetry(initial_backoff=RETRY_BASE_S, increment_base=2, retry_total=RETRIES),  # type: ignore[arg-type]
+    # Not the exponential policy: its first pause is the base plus 2 s, give or take 3 s.
+    "retry_policy": LinearRetry(backoff=RETRY_PAUSE_S, retry_total=RETRIES, random_jitter_range=RETRY_JITTER_S),  # type: ignore[arg-type]
     "connection_timeout": CONNECT_S_MAX,
     "read_timeout": READ_S_MAX,
 }
