@@ -8,8 +8,6 @@ slice of the worker's bytes.
 
 from __future__ import annotations
 
-from itertools import chain
-
 import numpy as np
 
 from overworld import telemetry
@@ -30,8 +28,9 @@ class _Plan:
     def __init__(self, groups: list[Group], shard: int, generation: int) -> None:
         self.generation = generation
         self.groups = groups
-        self.run_counts = [len(group.runs[shard]) // 2 for group in groups]
-        self.bounds = np.fromiter(chain.from_iterable(group.runs[shard] for group in groups), np.int64)
+        runs = [group.runs[shard] for group in groups]
+        self.run_counts = [len(each) // 2 for each in runs]
+        self.bounds = np.concatenate(runs) if runs else np.zeros(0, np.int64)
 
 
 class Fanout:
@@ -147,15 +146,13 @@ class Fanout:
         updates = tick.updates
         # Where each run's bytes begin and end in `updates`.
         cuts = tick.update_offsets[np.searchsorted(tick.update_cells, plan.bounds)].tolist()
+        run_bytes = [updates[begin:end] for begin, end in zip(cuts[::2], cuts[1::2], strict=True)]
         head = _ROOM + pieces.head(tick.shard, tick.epoch, tick.tick, tick.tick_interval_us)
         frames = total = at = 0
         for group, runs in zip(plan.groups, plan.run_counts, strict=True):
             frame = bytearray(head)
-            for _ in range(runs):
-                begin, end = cuts[at], cuts[at + 1]
-                at += 2
-                if begin != end:
-                    frame += updates[begin:end]
+            frame += b"".join(run_bytes[at : at + runs])
+            at += runs
             shared = len(frame)
             for viewer in group.viewers:
                 if viewer.extra:

@@ -16,7 +16,12 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
+
 from overworld.world.grid import Grid
+
+Ints = npt.NDArray[np.int64]
 
 
 class Viewer:
@@ -57,7 +62,7 @@ class Viewer:
 
 
 class Group:
-    """Viewers who look from one cell. `runs`: for each shard in view its cells, as (first, end, first, end, ...)."""
+    """Viewers who look from one cell. `runs`: for each shard in view its cells, int64 (first, end, first, end, ...)."""
 
     __slots__ = ("cells", "center", "runs", "viewers")
 
@@ -84,6 +89,9 @@ class Views:
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
+        # `grid.shard_of_cell` in numbers at hand: it is asked for every cell that a view gains or loses.
+        self._cells_x, self._shards_x = grid.cells_x, grid.shards[0]
+        self._shard_cells_x, self._shard_cells_y = grid.shard_cells_x, grid.shard_cells_y
         self._groups: dict[int, Group] = {}
         self._shards: dict[int, dict[int, Group]] = {}
         self._cells: dict[int, _Cell] = {}
@@ -165,7 +173,7 @@ class Views:
         self._routed.discard(shard)
         self._drop_requests(shard)
         self._rekeying.add(shard)
-        for cell in [cell for cell in self._cells if self._grid.shard_of_cell(cell) == shard]:
+        for cell in [cell for cell in self._cells if self._shard_of(cell) == shard]:
             entry = self._cells[cell]
             entry.asked = False
             if not entry.viewers:
@@ -225,7 +233,7 @@ class Views:
             entry = self._cells[cell] = _Cell()
         entry.viewers += 1
         entry.awaiting[viewer] = None
-        shard = self._grid.shard_of_cell(cell)
+        shard = self._shard_of(cell)
         if not entry.asked and shard in self._routed:
             entry.asked = True
             self._begin[shard][cell] = None
@@ -240,9 +248,13 @@ class Views:
 
     def _forget(self, cell: int) -> None:
         del self._cells[cell]
-        shard = self._grid.shard_of_cell(cell)
+        shard = self._shard_of(cell)
         if shard in self._routed:
             self._end[shard][cell] = None
+
+    def _shard_of(self, cell: int) -> int:
+        cy, cx = divmod(cell, self._cells_x)
+        return cy // self._shard_cells_y * self._shards_x + cx // self._shard_cells_x
 
     def _drop_requests(self, shard: int) -> None:
         self._begin.pop(shard, None)
@@ -255,21 +267,21 @@ def _cells(grid: Grid, center: int) -> frozenset[int]:
 
 
 @lru_cache(maxsize=65_536)
-def _runs(grid: Grid, center: int) -> dict[int, tuple[int, ...]]:
+def _runs(grid: Grid, center: int) -> dict[int, Ints]:
     """The view's cells by shard, as runs of consecutive numbers. Read only: it is shared."""
     by_shard: defaultdict[int, list[int]] = defaultdict(list)
     for cell in grid.view_of(center):
         by_shard[grid.shard_of_cell(cell)].append(cell)
-    runs: dict[int, tuple[int, ...]] = {}
+    runs: dict[int, Ints] = {}
     for shard, cells in by_shard.items():
         bounds = [cells[0]]
         for before, after in pairwise(cells):
             if after != before + 1:
                 bounds += (before + 1, after)
-        runs[shard] = (*bounds, cells[-1] + 1)
+        runs[shard] = np.array([*bounds, cells[-1] + 1], np.int64)
     return runs
 
 
-def _in_runs(runs: tuple[int, ...]) -> Iterable[int]:
-    for first, end in zip(runs[::2], runs[1::2], strict=True):
+def _in_runs(runs: Ints) -> Iterable[int]:
+    for first, end in runs.reshape(-1, 2).tolist():
         yield from range(first, end)
