@@ -23,8 +23,10 @@ async def show_past(history: History, show: Say) -> None:
         ticks = f"ticks {track.after_tick + 1} to {track.tick}" if track.tick > track.after_tick else "no ticks"
         fork = track.branch.shared_tick(history.current.branch) if not track.current else 0
         what = "current" if track.current else f"left the current branch after tick {fork}" if fork else "on its own"
-        states = sum(track.after_tick <= state.tick <= track.tick for state in history.states)
-        show(f"shard {shard}  branch {track.name}  {ticks}  {await _times(history, track)}  {states} states  {what}")
+        show(f"shard {shard}  branch {track.name}  {ticks}  {await _times(history, track)}  {what}")
+    if history.states:
+        newest = max(history.states, key=lambda state: state.wall_ms)
+        show(f"shard {shard}  {len(history.states)} states, the newest of tick {newest.tick}, {iso(newest.wall_ms)}")
     for restored in await history.restores():
         show(
             f"shard {shard}  restored at {iso(restored.wall_ms)} to tick {restored.tick} as epoch {restored.epoch}; "

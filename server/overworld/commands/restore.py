@@ -53,9 +53,10 @@ async def restore(
     live = await live_owners(stores.ownership, options.shards, options.watch_s)
     for shard, head in live.items():
         tell(f"shard {shard} is run by {head.address} (epoch {head.epoch}, tick {head.tick} and moving)")
+    count = len(options.shards)
     if live and not options.force and not options.dry_run:
         tell(
-            f"refused: {len(live)} of {len(options.shards)} shards have a live owner; stop the workers, or say --force"
+            f"refused: {len(live)} of {count} shards have a live owner; stop the workers, or say --force"
         )
         return EXIT_REFUSED
     plans = [await _plan(stores, new_core, shard, options, tell) for shard in options.shards]
@@ -64,7 +65,7 @@ async def restore(
         return EXIT_DONE
     restorer = Restorer(stores.ownership, stores.shelf, stores.archive)
     await restorer.restore(plans, force=options.force, done=lambda outcome: tell(_done(outcome)))
-    tell(f"{len(plans)} shards restored and released; workers take them over when they next look")
+    tell(f"restored {len(plans)} of {count} shards and gave them back: workers take them over when they next look")
     return EXIT_DONE
 
 

@@ -330,7 +330,8 @@ class History:
             raise SnapshotCorrupt(f"{start.name}: the state does not give the digest written with it")
         if start.chain and start.chain != (head.chain or record.GENESIS):
             raise SnapshotCorrupt(f"{start.name}: its name has another chain value")
-        return Found(Follower(core, head.chain or record.GENESIS, head.epoch), start.name)
+        # Not the epoch of whoever wrote the state: after a restore it is that of another branch than the records'.
+        return Found(Follower(core, head.chain or record.GENESIS), start.name)
 
 
 def _same_but_for_commit_level(contract: WorldContract, fingerprint: str) -> bool:

@@ -134,7 +134,7 @@ class Restorer:
         before = shard_plan.head
         outcome = Outcome(shard, grant.epoch, core.tick, before.epoch if before else 0, head.tick, missing)
         await self._archive.note_restore(shard, _note(outcome, chain, head, wall_ms))
-        log.warning("shard_restored", shard=shard, epoch=grant.epoch, tick=core.tick, from_tick=head.tick)
+        log.info("shard_restored", shard=shard, epoch=grant.epoch, tick=core.tick, from_tick=head.tick)
         return outcome
 
     @contextlib.asynccontextmanager
