@@ -15,11 +15,14 @@ and equals the replay of the surviving journal at every single tick; acknowledge
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+
+import psutil
 
 from loadtest import history
 from loadtest.audit import AuditCollector
@@ -42,6 +45,8 @@ class Findings:
     bots: int
     ticks: int = 0
     shards: int = 0
+    cpu_s: dict[str, float] = field(default_factory=dict)
+    load: float = 0.0
     audited: Comparison = field(default_factory=Comparison)
     """Against the workers' own word."""
     replayed: Comparison = field(default_factory=Comparison)
@@ -82,6 +87,10 @@ class Trial:
         self.contract, self.title = world_of(shape)
         self.say = say
         self.crowds: list[Crowd] = []
+        self.cpu_s: dict[str, float] = {}
+        """CPU seconds of each process at the end of the last `play`."""
+        self.load = 0.0
+        """The machine's load average then: above its cores, times are other people's too."""
         self._parts = split(bots, crowds)
         self._brain = brain
         self._audit = AuditCollector([], self.contract)
@@ -136,6 +145,13 @@ class Trial:
             await asyncio.sleep(min(5.0, left))
             frames = sum(crowd.report["statistics"]["frames"] for crowd in self.present)
             self.say(f"{self.playing} of {self.bots} bots play, {frames} frames, {self._audit.samples} audit samples")
+        self._note_cpu()
+
+    def _note_cpu(self) -> None:
+        """CPU seconds of every process now, and for how long they ran: for whoever asks why it was slow."""
+        self.cpu_s = {node.name: node.process.cpu_s() for node in self.cluster.nodes if node.process.alive}
+        self.cpu_s["bots"] = sum(psutil.Process(crowd.pid).cpu_times().user for crowd in self.present)
+        self.load = os.getloadavg()[0]
 
     @property
     def playing(self) -> int:
@@ -183,7 +199,7 @@ class Trial:
 
     def findings(self, life: int | None = None) -> Findings:
         """Check everything; of what bots saw, only what followed one `join`, where `life` is given. Takes a while."""
-        found = Findings(self.bots, shards=self.contract.grid.shard_count)
+        found = Findings(self.bots, cpu_s=dict(self.cpu_s), load=self.load, shards=self.contract.grid.shard_count)
         lineages = [self.lineage(shard) for shard in range(found.shards)]
         replays = [self._replay(lineage, found) for lineage in lineages]
         truths = {replayed.truth.shard: replayed.truth for replayed in replays}
@@ -241,4 +257,6 @@ def figures_of(found: Findings) -> dict[str, Any]:
         "inputs_sent_again": found.inputs.sent_again,
         "lost_sockets": found.lost_sockets,
         "players": found.players,
+        "cpu_s": found.cpu_s,
+        "load_average": found.load,
     }
