@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PYTHON ?=
 export PYTHON
 .DELETE_ON_ERROR:
-.PHONY: play test test-js test-py check lint types layers protos tidy proto proto-check lock setup audit clean
+.PHONY: simulate play test test-js test-py check lint types layers protos tidy proto proto-check lock setup audit clean
 
 play: $(VENV)/.runtime
 	@exec $(BIN)/overworld dev $(ARGS)
@@ -25,6 +25,11 @@ test-py: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser
 
 prove-%: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser
 	@$(BIN)/python -m loadtest.prove $* $(ARGS)
+
+SEEDS ?= 100
+
+simulate: $(VENV)/.dev
+	@$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) $(ARGS)
 
 check: lint types layers protos proto-check tidy
 

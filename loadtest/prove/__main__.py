@@ -21,6 +21,7 @@ CLAIMS = {
     "kill-gateway": "a gateway dies: its players go on at the other one",
     "replay": "a recorded minute gives the same digests in every environment",
     "redis-failover": "what players have seen outlives restarts and failovers of Redis",
+    "simulate": "every invariant holds under faults drawn from seeds, and broken rules are found",
     "cost-of-safety": "what levels 0, 1 and 2 cost, and what a failover loses at 1 and at 2",
     "costs": "milliseconds a tick, bytes an entity, gateway CPU a client",
 }

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import heapq
+import gc
 import selectors
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,6 +84,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self.events = 0
         self.after_event: Callable[[], None] | None = None
         self.tasks: list[asyncio.Task[Any]] = []
+        self.over = False
+        self._kept: list[asyncio.Task[Any]] = []
+        self.set_task_factory(self._keep_task)
         self._clock_resolution = 1e-9
 
     def time(self) -> float:
@@ -91,13 +95,18 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def call_soon(  # type: ignore[override]
         self, callback: Any, *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        context = context or contextvars.copy_context()
+        if self.over:
+            # Coroutines that are thrown away still try to wake each other.
+            return asyncio.Handle(callback, args, self, context)
+        context = contextvars.copy_context() if context is None else context
         return super().call_soon(self._guarded(callback, args, context), context=context)
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        context = context or contextvars.copy_context()
+        if self.over:
+            return asyncio.TimerHandle(when, callback, args, self, context)
+        context = contextvars.copy_context() if context is None else context
         return super().call_at(when, self._guarded(callback, args, context), context=context)
 
     def call_soon_threadsafe(  # type: ignore[override]
@@ -116,7 +125,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     def start(self, process: Process, work: Any) -> None:
         """Run a coroutine as a task of a process. An error in it ends the simulation."""
-        task = asyncio.Task(work, loop=self, context=process.context(), name=process.name)
+        task = self.create_task(work, context=process.context(), name=process.name)
         self.tasks.append(task)
 
     def kill(self, process: Process) -> None:
@@ -155,7 +164,23 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
         return run
 
-    def pending_timers(self) -> int:
-        """How many timers are set: for tests of the loop."""
-        heapq.heapify(self._scheduled)  # type: ignore[attr-defined]
-        return len(self._scheduled)  # type: ignore[attr-defined]
+    def _keep_task(self, loop: asyncio.AbstractEventLoop, work: Any, **given: Any) -> asyncio.Task[Any]:
+        """A killed process's tasks stay as they are: collected as garbage, they would run their `finally`."""
+        task = asyncio.Task(work, loop=loop, **given)
+        self._kept.append(task)
+        return task
+
+    def end(self) -> None:
+        """Nothing runs any more; what was still going on is thrown away without a word."""
+        self.over = True
+        for task in asyncio.all_tasks(self):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self.set_exception_handler(lambda _loop, _context: None)
+        self._ready.clear()  # type: ignore[attr-defined]
+        self._scheduled.clear()  # type: ignore[attr-defined]
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        self.tasks.clear()
+        self._kept.clear()
+        gc.collect()
+        sys.unraisablehook = hook
+        self.close()
