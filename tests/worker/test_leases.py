@@ -53,6 +53,12 @@ def test_a_head_that_stands_still_for_a_full_ttl_is_silent() -> None:
     assert [c.why for c in b.vacancies(1.0, ())] == [Vacancy.SILENT]
 
 
+def test_nothing_is_dealt_to_an_owner_that_fell_silent() -> None:
+    b = book(4)
+    now_s = look_for(b, dict.fromkeys(range(4), head(B)), 0.0, 1.0)
+    assert taken(b, now_s) == [0, 1, 2, 3]
+
+
 def test_a_failed_look_starts_the_wait_anew() -> None:
     b = book(1)
     look_for(b, {0: head(B)}, 0.0, 0.8)

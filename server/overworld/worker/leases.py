@@ -185,7 +185,9 @@ class LeaseBook:
     def candidates(self, now_s: float, live: Collection[str], mine: Collection[int]) -> list[Candidate]:
         """The shards to try now. `live`: addresses of live workers; `mine`: shards this worker runs or is taking."""
         vacant = self.vacancies(now_s, mine)
-        workers = sorted({*live, self._address} - (self._suspects.keys() - {self._address}))
+        # An owner that fell silent still stands in the directory for a while: it takes nothing.
+        silent = {c.seen.address for c in vacant if c.why is Vacancy.SILENT and c.seen is not None}
+        workers = sorted({*live} - self._suspects.keys() - silent | {self._address})
         share = math.ceil(self._shard_count / len(workers)) + self._rules.slack
         dealt = self._deal(vacant, workers, mine)
         room = self._rules.shards_max - len(mine)
