@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 WIRE_MAX = 2**30 - 1
-"""Largest magnitude of a replicated value: the wire carries signed 32-bit numbers, and differences of two such values."""
+"""Largest magnitude of a replicated value: the wire carries signed 32-bit numbers, differences of values too."""
 
 
 class Audience(enum.Enum):
