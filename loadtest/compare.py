@@ -29,6 +29,8 @@ class Comparison:
     cells: int = 0
     whole_views: int = 0
     """Pictures whose cells, over all shards, are exactly the view from the avatar's cell or one beside it."""
+    whole_bots: set[int] = field(default_factory=set)
+    """Bots that had the whole view at least once."""
     frames: int = 0
     frame_bytes: int = 0
     heads: int = 0
@@ -136,7 +138,9 @@ def _compare_picture(
     held = frozenset(cell for cell in mirror.cells if contract.shard_of(cell) == shard)
     seen, wanted = mirror.picture(shard), truth.seen(tick, held)
     result.comparisons += 1
-    result.whole_views += _whole_view(mirror, truth.contract.grid)
+    if _whole_view(mirror, truth.contract.grid):
+        result.whole_views += 1
+        result.whole_bots.add(bot)
     result.cells += len(held)
     result.entities += len(wanted)
     result.fields += sum(map(len, wanted)) - len(wanted)
