@@ -37,7 +37,7 @@ class Noticed:
     told_s: list[float] = field(default_factory=list)
     """For each bot that was told why nothing moves, from the fault to that notice."""
     told_resumed: int = 0
-    """Bots that were told that it goes on, after being told that it stood still."""
+    """Bots that were told that it goes on, after being told why it did not."""
     untold: int = 0
     """Bots that saw nothing for `TOLD_AFTER_S` or longer and were not told why."""
 
@@ -60,7 +60,7 @@ def noticed(histories: Iterable[BotHistory], faults: Sequence[Fault]) -> list[No
 def _one(frames: Sequence[Entry], part: Noticed) -> None:
     light = LightMirror()
     last_s, longest_s = 0.0, 0.0
-    told, stalled, resumed = False, False, False
+    told, resumed = False, False
     for entry in frames:
         time_s, frame = entry.time_us / 1e6, light.parse(entry.body)
         if frame.heads:
@@ -70,8 +70,7 @@ def _one(frames: Sequence[Entry], part: Noticed) -> None:
             if notice.code in (Notice.CODE_STALLED, Notice.CODE_SEARCHING) and not told:
                 told = True
                 part.told_s.append(time_s - part.fault.began_s)
-            stalled |= notice.code == Notice.CODE_STALLED
-            resumed |= stalled and notice.code == Notice.CODE_RESUMED
+            resumed |= told and notice.code == Notice.CODE_RESUMED
     part.pauses_s.append(longest_s)
     part.told_resumed += resumed
     part.untold += longest_s > TOLD_AFTER_S and not told
