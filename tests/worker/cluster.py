@@ -14,6 +14,7 @@ from overworld.errors import Fenced, StoreUnavailable
 from overworld.game import Title, contract_of
 from overworld.link import Link, LinkCredentials, connect
 from overworld.settings import WorkerSettings
+from overworld.store.archive import Archive
 from overworld.store.memory import MemoryDirectory, MemoryOwnership, MemoryRedis
 from overworld.store.ports import CommitPolicy, Directory, Grant, Ownership
 from overworld.wire.v1 import link_pb2
@@ -207,10 +208,12 @@ class Cluster:
         ownership: Ownership | None = None,
         shelf: Shelf | None = None,
         directory: Directory | None = None,
+        archive: Archive | None = None,
         **more: Any,
     ) -> Worker:
         settings = WorkerSettings(name=name, **{**self.given, **more})
-        stores = Stores(ownership or MemoryOwnership(self.redis, "test", CommitPolicy()), shelf or self.shelf)
+        ownership = ownership or MemoryOwnership(self.redis, "test", CommitPolicy())
+        stores = Stores(ownership, shelf or self.shelf, archive)
         worker = Worker(settings, self.contract, self.title, stores, directory or MemoryDirectory(self.redis), KEY)
         self.workers.append(worker)
         await worker.start()

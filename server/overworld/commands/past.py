@@ -21,7 +21,7 @@ async def show_past(history: History, show: Say) -> None:
         return
     for track in history.tracks:
         ticks = f"ticks {track.after_tick + 1} to {track.tick}" if track.tick > track.after_tick else "no ticks"
-        fork = track.branch.shared_tick(history.current.branch) if not track.current else 0
+        fork = await history.fork(track, history.current) if not track.current else 0
         what = "current" if track.current else f"left the current branch after tick {fork}" if fork else "on its own"
         show(f"shard {shard}  branch {track.name}  {ticks}  {await _times(history, track)}  {what}")
     if history.states:

@@ -48,12 +48,6 @@ class Branch:
     def _lasts(self) -> list[int]:
         return [span.last for span in self.spans]
 
-    def shared_tick(self, other: Branch) -> int:
-        """The last tick that both have in common as far as they share segments; 0 where they share none."""
-        theirs = {span.segment.name: span.last for span in other.spans}
-        both = [min(span.last, theirs[span.segment.name]) for span in self.spans if span.segment.name in theirs]
-        return max(both, default=0)
-
 
 class Inside(Protocol):
     """Looks into segments."""

@@ -23,7 +23,8 @@ import structlog
 
 from overworld import telemetry
 from overworld.errors import Corrupt, Fenced, Missing, OverworldError, RecordCorrupt
-from overworld.shard import record
+from overworld.shard import record, snapshot
+from overworld.shard.core import ShardCore
 from overworld.store.archive import SEGMENT_RECORDS_MAX, Archive, Segment
 from overworld.store.ports import Grant, JournalEntry, Ownership
 from overworld.store.snapshots import SnapshotBytes
@@ -192,15 +193,19 @@ class Archiver:
     async def _end(
         self, segments: Sequence[Segment], floor: int, floor_chain: bytes, head_tick: int
     ) -> tuple[int, bytes] | None:
-        """The newest archived record that is on our journal: (tick, chain). The floor itself where only that is."""
+        """An archived record that is on our journal, as new as can be told: (tick, chain)."""
         for segment in sorted(segments, key=lambda s: (s.last, s.epoch), reverse=True):
             if segment.last > head_tick or await self._chain_at(segment.last, floor, floor_chain) != segment.chain:
                 continue
             if await self._chain_in(segment, segment.last) is not None:
                 return segment.last, segment.chain
-        for segment in segments:
-            if segment.first <= floor < segment.last and await self._chain_in(segment, floor) == floor_chain:
-                return floor, floor_chain
+        # A segment of a journal that was given up in its middle: where this owner took over, or where Redis begins.
+        for tick in (max(self._grant.head.tick, floor), floor):
+            inside = [segment for segment in segments if segment.first <= tick < segment.last]
+            chain = await self._chain_at(tick, floor, floor_chain) if inside else b""
+            for segment in inside:
+                if await self._chain_in(segment, tick) == chain:
+                    return tick, chain
         return None
 
     async def _chain_at(self, tick: int, floor: int, floor_chain: bytes) -> bytes:
@@ -239,6 +244,19 @@ class Archiver:
             return
         for at in range(0, len(missing), SEGMENT_RECORDS_MAX):
             await self._put(missing[at : at + SEGMENT_RECORDS_MAX])
+
+
+async def archive_rest(
+    archive: Archive, ownership: Ownership, grant: Grant, core: ShardCore, chain: bytes, limits: ArchiveLimits
+) -> None:
+    """Archive what Redis still has of a journal that is about to begin anew at `core`, and that state: nothing leads
+    to it any more. Failures are told and left at that.
+    """
+    archiver = Archiver(archive, ownership, grant, lambda: grant.head.tick, limits)
+    await archiver.catch_up()
+    wall_ms = time.time_ns() // 1_000_000
+    data = snapshot.encode(snapshot.freeze(core), core, epoch=grant.epoch, chain=chain, wall_ms=wall_ms)
+    await archiver.taken(SnapshotBytes(core.tick, chain, core.digest(), wall_ms, data), keep=True)
 
 
 def checked_walls(entries: Sequence[JournalEntry], previous: bytes) -> tuple[int, int]:

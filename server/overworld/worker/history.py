@@ -247,6 +247,22 @@ class History:
             return record.decode(entry.payload).previous
         raise AssertionError("entries gives the record or raises")
 
+    async def fork(self, one: Track, other: Track) -> int:
+        """The last tick that two tracks have in common; 0 where, as far as they are kept, they have none. Raises
+        Corrupt.
+        """
+        low, high = max(one.after_tick, other.after_tick), min(one.tick, other.tick)
+        if low > high or await self.chain_of(one, low) != await self.chain_of(other, low):
+            return 0
+        # What has the same chain value has the same past: the first tick that differs is found by halving.
+        while low < high:
+            middle = (low + high + 1) // 2
+            if await self.chain_of(one, middle) == await self.chain_of(other, middle):
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
     # ------------------------------------------------------------ times
 
     async def wall_ms(self, track: Track, tick: int) -> int:

@@ -25,7 +25,7 @@ from overworld.shard.core import ShardCore
 from overworld.store.archive import Archive
 from overworld.store.ports import NONCE_BYTES, Grant, Ownership, Refused
 from overworld.worker import tasks
-from overworld.worker.archiving import ArchiveLimits, Archiver
+from overworld.worker.archiving import ArchiveLimits, Archiver, archive_rest
 from overworld.worker.audit import AuditRing
 from overworld.worker.journal import Journal, JournalLimits
 from overworld.worker.pulse import Pulse
@@ -196,6 +196,7 @@ class ShardHost:
                 head = self._grant.head
                 recovered = await recover(self._new_core, self.shard, head, self._stores.ownership, self._stores.shelf)
                 if recovered.beyond_head:
+                    await self._keep_what_is_left(recovered)
                     await self._stores.ownership.restart(
                         self._grant, head.tick, head.chain, recovered.tick, recovered.chain
                     )
@@ -216,10 +217,17 @@ class ShardHost:
         self._tell_of_loss(recovered)
         return recovered
 
+    async def _keep_what_is_left(self, recovered: Recovered) -> None:
+        """The journal ends before the state and will begin anew there: archive both, records in between are lost."""
+        archive, ownership = self._stores.archive, self._stores.ownership
+        if archive is not None:
+            await archive_rest(archive, ownership, self._grant, recovered.core, recovered.chain, self._limits.archive)
+
     def _tell_of_loss(self, recovered: Recovered) -> None:
         """Redis came back without records, and their owner is gone: what players did since the snapshot may be lost."""
         head = self._grant.head
         if recovered.beyond_head:
+            telemetry.journals_lost_total.inc()
             log.error(
                 "ticks_lost",
                 shard=self.shard,

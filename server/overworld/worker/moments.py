@@ -84,7 +84,11 @@ async def _at_tick(history: History, tick: int, branch: str) -> Place:
     if not track.current and len(having) > 1:
         names = ", ".join(track.name for track in having)
         raise NotKept(f"shard {history.shard}: several branches have tick {tick}: say which ({names})")
-    return Place(track, tick, await history.wall_ms(track, tick) if tick else 0)
+    if tick == track.after_tick:
+        # Its record is before a gap (or there is none): when the state was taken has to do.
+        wall_ms = next((state.wall_ms for state in history.states if state.tick == tick), 0)
+        return Place(track, tick, wall_ms)
+    return Place(track, tick, await history.wall_ms(track, tick))
 
 
 def _having(history: History, tick: int, branch: str) -> list[Track]:
@@ -96,7 +100,7 @@ async def _same_world(history: History, track: Track, moment: Moment, found: tup
     """Raises NotKept where the world was on another branch at that time, later given up: it must be said which."""
     for other in history.tracks:
         there = await history.tick_at(other, moment.wall_ms) if other is not track else None
-        if there is not None and there[1] > found[1] and there[0] > other.branch.shared_tick(track.branch):
+        if there is not None and there[1] > found[1] and there[0] > await history.fork(other, track):
             raise NotKept(
                 f"shard {history.shard}: at {moment} the world was on branch {other.name} (tick {there[0]}), which was "
                 f"given up; say which branch you mean: {other.name}, or {track.name}, which had come to tick {found[0]}"
