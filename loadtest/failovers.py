@@ -12,7 +12,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from loadtest.cluster import Shape
+from loadtest.cluster import Cluster, Shape
 from loadtest.pauses import Fault, Noticed, noticed
 from loadtest.replicated import ReplicatedCluster
 from loadtest.trial import Findings, Trial
@@ -139,7 +139,7 @@ class Faults:
         self._say(f"it goes on after {self.done[-1].over_s - began_s:.1f} s")
 
 
-async def goes_on(cluster: ReplicatedCluster, shards: int) -> None:
+async def goes_on(cluster: Cluster, shards: int) -> None:
     """Wait until every shard has journaled some more ticks. Raises TimeoutError."""
     first: dict[int, int] = {}
     async with asyncio.timeout(GOES_ON_S), Redis.from_url(cluster.redis_url, socket_timeout=5) as client:

@@ -52,6 +52,20 @@ def audit_inputs(histories: Iterable[BotHistory], applied: Mapping[int, Mapping[
     return result
 
 
+def acked_inputs(histories: Iterable[BotHistory]) -> dict[int, int]:
+    """The highest input that was acknowledged, by session."""
+    found: dict[int, int] = {}
+    for history in histories:
+        light, session = LightMirror(), 0
+        for entry in history.of(Event.FRAME):
+            frame = light.parse(entry.body)
+            for welcome in frame.welcomes:
+                session = welcome.session
+            for ack in frame.acks:
+                found[session] = max(found.get(session, 0), ack.seq)
+    return found
+
+
 def _read(
     history: BotHistory,
     sent: dict[int, dict[int, pb.Input]],

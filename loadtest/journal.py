@@ -20,6 +20,7 @@ from loadtest.truth import Truth, rows_of_core
 from overworld.errors import RecordCorrupt
 from overworld.game import Title
 from overworld.shard import record as records
+from overworld.shard import snapshot as snapshots
 from overworld.shard.core import ShardCore
 from overworld.shard.record import Record
 from overworld.store import keys
@@ -57,6 +58,7 @@ class JournalCollector:
 
     def __init__(self, redis_url: str, world: str, shards: int, pause_s: float = 0.5) -> None:
         self._redis = Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5)
+        self._left: list[Redis] = []
         self._world = world
         self._pause_s = pause_s
         self._seen: dict[int, dict[bytes, Kept]] = {shard: {} for shard in range(shards)}
@@ -74,12 +76,15 @@ class JournalCollector:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
-        await self._redis.aclose()
+        for redis in (*self._left, self._redis):
+            await redis.aclose()
 
     def follow(self, redis_url: str) -> None:
         """Read from another server from now on (after a failover), from as far back as it remembers: what was read
         from the other may lie on a branch that this one does not have.
         """
+        # Closed at the end: a read may be under way.
+        self._left.append(self._redis)
         self._redis = Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5)
         self._last = dict.fromkeys(self._last, 0)
 
@@ -147,14 +152,24 @@ class Replayed:
     faults: list[str] = field(default_factory=list)
     players: dict[str, int] = field(default_factory=dict)
     """Sums of the title's own player columns at the end."""
+    last_seqs: dict[int, int] = field(default_factory=dict)
+    """Highest input applied at the end, by session."""
 
 
-def replay(contract: WorldContract, title: Title, lineage: Lineage, keep_rows: bool = True) -> Replayed:
-    """Run a shard again from its first tick. `keep_rows`: keep the whole state of every tick as truth."""
+def replay(
+    contract: WorldContract, title: Title, lineage: Lineage, keep_rows: bool = True, start: bytes = b""
+) -> Replayed:
+    """Run a shard again, from its first tick or from a snapshot. `keep_rows`: keep the state of every tick as truth."""
     core = ShardCore(contract, title, lineage.shard)
-    core.setup()
+    if start:
+        snapshots.restore(core, start)
+    else:
+        core.setup()
+    first = core.tick
     result = Replayed(Truth(lineage.shard, contract), {})
     for record in lineage.records:
+        if record.tick <= first:
+            continue
         core.step(record.inputs)
         if core.tick != record.tick:
             result.faults.append(f"shard {lineage.shard}: record {record.tick} came at tick {core.tick}")
@@ -169,6 +184,8 @@ def replay(contract: WorldContract, title: Title, lineage: Lineage, keep_rows: b
             result.truth.add(record.tick, rows_of_core(core), record.epoch)
     for column in contract.player_columns:
         result.players[column.name] = int(getattr(core.shard.players, column.name).sum())
+    players = core.shard.players
+    result.last_seqs = dict(zip(players.session.tolist(), players.last_seq.tolist(), strict=True))
     return result
 
 

@@ -107,6 +107,9 @@ records_resent_total = Counter("overworld_records_resent", "Times that a shard w
 shard_ended_total = Counter("overworld_shard_ended", "Shards this process stopped running, by reason", ["reason"])
 stalls_total = Counter("overworld_stalls", "Times that a shard paused because too many results were held back")
 rebases_total = Counter("overworld_rebases", "Journals begun anew at a snapshot after Redis lost them")
+journals_lost_total = Counter(
+    "overworld_journals_lost", "Shards that went on from a snapshot because Redis lost their journal and no owner lived"
+)
 divergence_total = Counter("overworld_divergence", "Replays that disagreed with the journal")
 loop_gaps_total = Counter("overworld_loop_gaps", "Times that this process stood still for half a lease or longer")
 snapshot_age_seconds = Gauge("overworld_snapshot_age_seconds", "Age of the oldest shard's newest snapshot")
@@ -117,6 +120,7 @@ snapshot_failed_total = Counter("overworld_snapshot_failed", "Snapshots that cou
 gateway_sockets = Gauge("overworld_gateway_sockets", "Game sockets open")
 gateway_sessions = Gauge("overworld_gateway_sessions", "Sessions, by state", ["state"])
 gateway_behind = Gauge("overworld_gateway_behind", "Sessions that get no updates until they have read what they have")
+gateway_backlog_bytes = Gauge("overworld_gateway_backlog_bytes", "Bytes sent to clients that the kernel has not taken")
 gateway_frames_total = Counter("overworld_gateway_frames", "World frames sent")
 gateway_frame_bytes_total = Counter("overworld_gateway_frame_bytes", "Bytes of the world frames sent")
 gateway_fanout_seconds = Histogram(
