@@ -52,6 +52,23 @@ class Troublemaker:
             self.deployment.loop.pause(process)
             self.later(seconds, lambda: self.deployment.loop.resume(process))
 
+    def freeze_mid_append(self) -> None:
+        """SIGSTOP for longer than the lease, while appends are on their way: their answers find another owner."""
+        weather = self.deployment.redis_weather
+        weather.spike_chance = 1.0
+        self.note("redis is slow, and in the middle of it:")
+
+        def freeze() -> None:
+            weather.spike_chance = 0.0
+            if self.deployment.workers:
+                process = self.chance.choice(list(self.deployment.workers))
+                seconds = self.chance.uniform(1.5, 3)
+                self.note(f"freeze {process.name} for {seconds:.2f} s")
+                self.deployment.loop.pause(process)
+                self.later(seconds, lambda: self.deployment.loop.resume(process))
+
+        self.later(self.chance.uniform(0.1, 0.4), freeze)
+
     def kill_gateway(self) -> None:
         """kill -9 of a gateway; another one starts at once."""
         if self.deployment.gateways:
@@ -150,7 +167,7 @@ def faults_for(level: CommitLevel) -> list[Fault]:
     """Every kind of fault that a commit level promises to survive, likelier ones more than once."""
     of = Troublemaker
     faults: list[Fault] = [
-        *(of.kill_worker, of.kill_worker, of.kill_worker, of.pause_worker, of.pause_worker, of.kill_gateway),
+        *(of.kill_worker, of.kill_worker, of.kill_worker, of.pause_worker, of.freeze_mid_append, of.kill_gateway),
         *(
             of.reset_connections,
             of.stall_network,
