@@ -30,13 +30,18 @@ DIGEST_TICKS = 5
 
 @dataclass
 class BlobWeather:
-    """What goes wrong with blob storage. `calls_left`: how many more calls work; None: all."""
+    """What goes wrong with blob storage. `calls_left`: how many more calls work; None: all. `lost`: objects whose names
+    begin so cannot be reached.
+    """
 
     calls_left: int | None = None
+    lost: tuple[str, ...] = ()
     calls: int = 0
 
     async def before(self, call: str, subject: int | str | None) -> None:
         self.calls += 1
+        if self.lost and str(subject).startswith(self.lost):
+            raise StoreUnavailable(f"{call} of {subject}: cannot be reached")
         if self.calls_left is not None:
             if self.calls_left <= 0:
                 raise StoreUnavailable(f"{call} of {subject}: blob storage is down")

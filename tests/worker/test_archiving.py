@@ -356,6 +356,21 @@ async def test_without_blob_storage_nothing_is_trimmed_and_play_goes_on(archivin
     assert await cluster.replayed_ticks(1) == cluster.head_tick(1)
 
 
+async def test_where_only_the_archive_cannot_be_reached_nothing_is_trimmed_behind_good_snapshots(
+    archiving_cluster: ArchivingCluster,
+) -> None:
+    cluster = archiving_cluster
+    cluster.weather.lost = ("archive/",)
+    worker = await cluster.start("w")
+    saved = telemetry.snapshot_saved_total._value.get()
+    await until(lambda: telemetry.snapshot_saved_total._value.get() > saved + 16, "four snapshots of each shard")
+    assert [cluster.floor(shard) for shard in range(4)] == [0, 0, 0, 0]
+    cluster.weather.lost = ()
+    await until(lambda: min(cluster.floor(shard) for shard in range(4)) > 0, "all are trimmed")
+    await worker.stop()
+    assert await cluster.replayed_ticks(1) == cluster.head_tick(1)
+
+
 async def test_a_killed_workers_heir_leaves_no_gap(archiving_cluster: ArchivingCluster) -> None:
     cluster = archiving_cluster
     a = await cluster.start("a")
