@@ -44,12 +44,15 @@ class ReplayOptions:
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Ticks to show, `first`..`last`; `run_from`: the latest state that can be begun with; `dump`: -1 for none."""
+    """Ticks to show, `first`..`last` (none where only a dump is wanted). `run_from`: the latest state that can be begun
+    with; `dump`: -1 for none.
+    """
 
     place: Place
     first: int
     last: int
     run_from: int
+    run_to: int
     dump: int
 
 
@@ -67,11 +70,11 @@ async def replay(
     for problem in found.problems:
         tell(f"passed over: {problem}")
     which = "the current branch" if track.current else f"branch {track.name}, which was given up"
-    tell(f"shard {history.shard}, {which}: from {found.source} at tick {follower.tick}, to tick {stretch.last}")
+    tell(f"shard {history.shard}, {which}: from {found.source} at tick {follower.tick}, to tick {stretch.run_to}")
     view = _View(follower, stretch, options, show)
     view.started()
     try:
-        async for entry in history.entries(track, follower.tick, stretch.last):
+        async for entry in history.entries(track, follower.tick, stretch.run_to):
             view.run(entry)
     except (DivergenceError, Corrupt) as error:
         view.ended(track.name, str(error))
@@ -95,12 +98,12 @@ async def _stretch(history: History, options: ReplayOptions) -> _Stretch:
 
     dump = await tick_of(options.dump) if options.dump is not None else -1
     if options.start is None and options.end is None:
-        return _Stretch(place, dump, dump, dump, dump)
+        return _Stretch(place, dump + 1, dump, dump, dump, dump)
     first = max(1, await tick_of(options.start) if options.start is not None else place.tick)
     if first > place.tick:
         raise SettingsError(f"--from is tick {first} and --to is tick {place.tick}: nothing lies between")
-    last, run_from = max(place.tick, dump), min(first - 1, dump) if dump >= 0 else first - 1
-    return _Stretch(place, first, last, run_from, dump)
+    run_from = min(first - 1, dump) if dump >= 0 else first - 1
+    return _Stretch(place, first, place.tick, run_from, max(place.tick, dump), dump)
 
 
 class _View:
@@ -130,8 +133,8 @@ class _View:
             checked = bool(found.state_digest)
             self._ticks += 1
             self._checked += checked
-            due = tick == self._stretch.last or (tick - self._stretch.first) % options.digests == 0
-            if options.digests and due:
+            every = options.digests
+            if every and (tick == self._stretch.last or (tick - self._stretch.first) % every == 0):
                 self._digest(found, checked)
             if options.player is not None:
                 self._line(_player(core, found, options.player, sessions))
@@ -144,7 +147,7 @@ class _View:
             "ok": not error,
             "shard": follower.core.index,
             "branch": branch,
-            "from": stretch.first,
+            "from": min(stretch.first, stretch.last),
             "to": stretch.last,
             "ticks": self._ticks,
             "digests_checked": self._checked,
