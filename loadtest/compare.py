@@ -14,6 +14,7 @@ from loadtest.history import BotHistory, Event
 from loadtest.truth import Truth, differences
 from overworld.client.mirror import Mirror
 from overworld.errors import WireError
+from overworld.wire.v1 import client_pb2 as pb
 from overworld.world.grid import Grid
 
 EXAMPLES_MAX = 10
@@ -27,6 +28,8 @@ class Comparison:
     entities: int = 0
     fields: int = 0
     cells: int = 0
+    owns: int = 0
+    """Times that a bot was told what only it may see of its avatar, and that was compared."""
     whole_views: int = 0
     """Pictures whose cells, over all shards, are exactly the view from the avatar's cell or one beside it."""
     whole_bots: set[int] = field(default_factory=set)
@@ -103,6 +106,8 @@ def _compare_bot(history: BotHistory, truths: Mapping[int, Truth], result: Compa
             result.tell(f"bot {history.bot}: {error}")
             sound = False
             continue
+        if fresh and len(frame.heads) == 1 and frame.owns:
+            _compare_owns(history.bot, frame, truths, result)
         for head in frame.heads:
             at = (head.epoch, head.tick)
             if at <= highest.get(head.shard, (0, 0)) or not fresh:
@@ -115,6 +120,22 @@ def _compare_bot(history: BotHistory, truths: Mapping[int, Truth], result: Compa
             came_us[head.shard] = entry.time_us
             if head.shard in truths:
                 _compare_picture(history.bot, mirror, head.shard, at, truths[head.shard], result)
+
+
+def _compare_owns(bot: int, frame: pb.Frame, truths: Mapping[int, Truth], result: Comparison) -> None:
+    """What only the owner may see, as of the bag's tick."""
+    head = frame.heads[0]
+    truth = truths.get(head.shard)
+    if truth is None or head.tick not in truth.owns or truth.epochs.get(head.tick, head.epoch) != head.epoch:
+        return
+    for own in frame.owns:
+        if not own.entity:
+            continue
+        result.owns += 1
+        wanted = truth.owns[head.tick].get((own.kind, own.entity))
+        if wanted != tuple(own.values):
+            result.mismatches += 1
+            result.tell(f"bot {bot}, shard {head.shard}, tick {head.tick}: owns {tuple(own.values)}, wanted {wanted}")
 
 
 def _compare_picture(

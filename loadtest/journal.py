@@ -16,7 +16,7 @@ from typing import Any, Self
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from loadtest.truth import Truth, rows_of_core
+from loadtest.truth import Truth, owns_of_core, rows_of_core
 from overworld.errors import RecordCorrupt
 from overworld.game import Title
 from overworld.shard import record as records
@@ -182,6 +182,7 @@ def replay(
                 break
         if keep_rows:
             result.truth.add(record.tick, rows_of_core(core), record.epoch)
+            result.truth.owns[record.tick] = owns_of_core(core)
     for column in contract.player_columns:
         result.players[column.name] = int(getattr(core.shard.players, column.name).sum())
     players = core.shard.players

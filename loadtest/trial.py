@@ -248,6 +248,7 @@ def figures_of(found: Findings) -> dict[str, Any]:
         "digests_compared": found.digests_compared,
         "pictures_against_workers": pictures(found.audited),
         "pictures_against_replay": pictures(found.replayed),
+        "owner_values_compared": found.replayed.owns,
         "frames": found.replayed.frames,
         "bytes_per_bot_s": found.traffic.bytes_per_bot_second,
         "frames_per_bot_s": found.traffic.frames_per_bot_second,

@@ -30,6 +30,8 @@ class Truth:
     """All rows, by tick: an array for each kind, ascending."""
     epochs: dict[int, int] = field(default_factory=dict)
     """The epoch that a tick was committed under, where it is known."""
+    owns: dict[int, dict[tuple[int, int], Row]] = field(default_factory=dict)
+    """What only its owner may see of each avatar, by tick and (kind, entity id), where it is known."""
     _masks: dict[frozenset[int], npt.NDArray[np.bool_]] = field(default_factory=dict)
 
     def add(self, tick: int, rows: list[Ints], epoch: int | None = None) -> None:
@@ -40,7 +42,7 @@ class Truth:
 
     def forget_after(self, tick: int) -> None:
         """Drop what is known of later ticks."""
-        for known in (self.ticks, self.epochs):
+        for known in (self.ticks, self.epochs, self.owns):
             for later in [t for t in known if t > tick]:
                 del known[later]
 
@@ -99,6 +101,19 @@ def rows_of_core(core: ShardCore) -> list[Ints]:
         rows_of(core.contract.grid, core.index, kind, table.kind.motion is not None, table.ids, table.public)
         for kind, table in enumerate(core.shard.tables)
     ]
+
+
+def owns_of_core(core: ShardCore) -> dict[tuple[int, int], Row]:
+    """What only their owners may see of all avatars, now."""
+    players = core.shard.players
+    found: dict[tuple[int, int], Row] = {}
+    for kind, table in enumerate(core.shard.tables):
+        entities = players.avatar[players.avatar_kind == kind]
+        rows = table.rows_of(entities)
+        entities, rows = entities[rows >= 0], rows[rows >= 0]
+        columns = table.private[:, rows].T.tolist()
+        found.update({(kind, e): tuple(values) for e, values in zip(entities.tolist(), columns, strict=True)})
+    return found
 
 
 def differences(

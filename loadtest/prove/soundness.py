@@ -21,6 +21,7 @@ def require_sound(proof: Proof, found: Findings, prefix: str = "") -> None:
         proof.require(part.order_broken == 0, f"{part.order_broken} ticks came again or out of order: {told}")
         proof.require(part.epoch_broken == 0, f"{part.epoch_broken} ticks seen at another epoch than committed: {told}")
         proof.require(part.rule_broken == 0, f"{part.rule_broken} frames broke the protocol: {told}")
+    proof.require(found.replayed.owns > 0, "no owner's values were compared")
     missing = sorted(found.replayed.missing)
     proof.require(not missing, f"{len(missing)} ticks were seen that the journal does not have: {missing[:5]}")
     proof.require(not found.journal_faults, f"journal: {found.journal_faults[:5]}")

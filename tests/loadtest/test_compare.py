@@ -71,6 +71,15 @@ def test_one_wrong_field_is_found_and_named() -> None:
     assert "client != server" in found.examples[0]
 
 
+def test_what_only_the_owner_may_see_is_compared_too() -> None:
+    watched = watch(TICKS, 1)
+    assert compared(watched).owns > 1
+    change_frame(watched, 3, lambda frame: frame.owns[0].values.__setitem__(0, 77))
+    found = compared(watched)
+    assert found.mismatches == 1
+    assert "owns (77,)" in found.examples[0]
+
+
 def test_an_entity_that_only_the_server_has_is_found() -> None:
     watched = watch(TICKS, 1)
     rows = seen_rows(watched, 20)

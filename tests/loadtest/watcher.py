@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from loadtest.history import BotHistory, Entry, Event
-from loadtest.truth import Truth, rows_of_core
+from loadtest.truth import Truth, owns_of_core, rows_of_core
 from overworld.game import contract_of
 from overworld.shard import record as records
 from overworld.shard.core import ShardCore
@@ -78,9 +78,11 @@ def watch(ticks: int, seed: int) -> Watched:
         inputs = _inputs(watched, tick)
         outcome = core.step(inputs)
         frame = _frame(core, tick, cells, first=tick == 1)
+        frame.MergeFromString(outcome.owns[2])
         frame.acks.extend(pb.Ack(seq=seq, shard=0, tick=tick) for seq in outcome.acks[1].tolist())
         note(watched, Event.FRAME, frame.SerializeToString())
         watched.truth.add(tick, rows_of_core(core), epoch=3)
+        watched.truth.owns[tick] = owns_of_core(core)
         digest = core.digest() if tick % 5 == 0 else b""
         record = records.encode(Record(0, 3, tick, 0, "1", inputs, b"", digest, chain))
         chain = records.chain(chain, record)
