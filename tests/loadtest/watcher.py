@@ -101,7 +101,7 @@ def _inputs(watched: Watched, tick: int) -> TickInputs:
     if tick % 3:
         return TickInputs()
     turn = tick % 2
-    message = pb.Input(seq=tick // 3, kind=0, values=[turn, 0])
+    message = pb.Input(seq=tick // 3, kind=0, values=[turn, 1])
     note(watched, Event.SENT, pb.ClientMessage(input=message).SerializeToString())
     one = np.ones(1, np.int64)
     return TickInputs(
@@ -110,7 +110,7 @@ def _inputs(watched: Watched, tick: int) -> TickInputs:
         kinds=one * 0,
         seen_ticks=one * 0,
         counts=one * 2,
-        values=np.array([turn, 0], np.int64),
+        values=np.array([turn, 1], np.int64),
     )
 
 
