@@ -63,8 +63,9 @@ async def play(proof: Proof, options: Options, folder: Path) -> None:
             kept = sorted(set(victim.shards().items()) & set(loss.shards.items()))
             proof.require(not kept, f"{victim.name} woke up and still runs {kept}")
         await trial.leave()
-        await trial.finish()
         stored = await newest_snapshots(trial.cluster, trial.contract)
+        # After the snapshots: the journal then reaches beyond each of them.
+        await trial.finish()
     lost = sum(len(loss.shards) for loss in losses)
     found, noticed = trial.findings(), pauses(trial.histories(), losses)
     require_sound(proof, found)
