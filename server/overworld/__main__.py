@@ -125,6 +125,7 @@ def dev(**options: Any) -> None:
     settings.check_names(os.environ, SETTINGS)
     world = world_of(settings.load(ClusterSettings, **_dev_cluster(options)))
     options["shards"] = "x".join(str(n) for n in world.contract.grid.shards)
+    options["commit_level"] = world.contract.commit_level
     logs.set_up("console", "warning")
     chosen = DevOptions(**options)
     sys.exit(running.run(Dev(chosen, Console()).run))

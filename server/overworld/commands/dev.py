@@ -33,6 +33,12 @@ READY_S = 60.0
 BOTS_STOP_S, GATEWAYS_STOP_S, WORKERS_STOP_S = 15.0, 15.0, 40.0
 LOOK_S = 0.2
 PORT_TRIES = 50
+COMMIT_LEVELS = (
+    "level 0: released at once",
+    "level 1: released once journaled",
+    "level 2: released once journaled (no replica here)",
+    "level 3: released once on disk (no replica here)",
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class DevOptions:
     gateways: int = 2
     bots: int = 50
     port: int = 8080
+    commit_level: int = 1
 
 
 class Dev:
@@ -126,6 +133,9 @@ class Dev:
             "OVERWORLD_TITLE": options.title,
             "OVERWORLD_SHARDS": options.shards,
             "OVERWORLD_SEED": str(options.seed),
+            "OVERWORLD_COMMIT_LEVEL": str(options.commit_level),
+            # Our Redis has no replica, and a title that asks for one must play here too.
+            "OVERWORLD_COMMIT_REPLICAS": "0",
             "OVERWORLD_REDIS_URL": self._redis.url,
             "OVERWORLD_BLOB_URL": str((options.data / "blobs").resolve()),
             "OVERWORLD_ARCHIVE": "true",
@@ -200,6 +210,7 @@ class Dev:
             status = f"http://{HOST}:{child.program.ready_port}/status"
             table.add_row(child.program.name, f"{status}  pid {child.pid}")
         table.add_row("redis", f"{self._redis.url}  pid {self._redis.pid}")
+        table.add_row("commit", COMMIT_LEVELS[options.commit_level])
         if self._bots:
             table.add_row("bots", f"{options.bots} players  pid {self._bots[0].pid}")
         table.add_row("data", str(options.data))
