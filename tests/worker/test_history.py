@@ -196,6 +196,8 @@ async def test_settings_of_another_world_are_found_out() -> None:
     await history.look()
     with pytest.raises(SettingsError, match="another world contract: check OVERWORLD_SHARDS and OVERWORLD_SEED"):
         await history.start(history.current, 30, lambda: ShardCore(other, world.title, SHARD))
+    with pytest.raises(SettingsError, match="another world contract"):
+        await history.start(history.current, 5, lambda: ShardCore(other, world.title, SHARD))
 
 
 async def test_the_commit_level_may_have_been_another_one() -> None:

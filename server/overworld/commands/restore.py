@@ -55,9 +55,7 @@ async def restore(
         tell(f"shard {shard} is run by {head.address} (epoch {head.epoch}, tick {head.tick} and moving)")
     count = len(options.shards)
     if live and not options.force and not options.dry_run:
-        tell(
-            f"refused: {len(live)} of {count} shards have a live owner; stop the workers, or say --force"
-        )
+        tell(f"refused: {len(live)} of {count} shards have a live owner; stop the workers, or say --force")
         return EXIT_REFUSED
     plans = [await _plan(stores, new_core, shard, options, tell) for shard in options.shards]
     if options.dry_run:

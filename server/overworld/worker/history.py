@@ -22,6 +22,7 @@ from overworld.store.archive import Archive, Restored, Segment, State
 from overworld.store.branches import Branch, branch_to, other_branches
 from overworld.store.ports import CommitLevel, Head, JournalEntry, Ownership
 from overworld.store.snapshots import Start
+from overworld.wire.v1 import record_pb2
 from overworld.worker.follower import Follower
 from overworld.worker.shelf import Shelf
 from overworld.world.contract import WorldContract
@@ -325,8 +326,24 @@ class History:
             text = "; ".join([f"branch {track.name} has no state at or before tick {tick}", *problems])
             raise NotKept(f"shard {self.shard}: {text}; {self._kept(track)}")
         core = new_core()
+        await self._same_world(core.contract)
         core.setup()
         return track, Found(Follower(core, b""), "the title's setup", problems)
+
+    async def _same_world(self, contract: WorldContract) -> None:
+        """A setup needs no state, and so would not notice that it is another world's."""
+        for state in reversed(self.states):
+            with contextlib.suppress(Corrupt, Missing):
+                start = await self._archive.read_state(state)
+                self._check_contract(contract, snapshot.read_head(start.data), start.name)
+                return
+
+    def _check_contract(self, contract: WorldContract, head: record_pb2.SnapshotHead, name: str) -> None:
+        if head.title_version == contract.title_version and not _same_but_for_commit_level(contract, head.contract):
+            raise SettingsError(
+                f"shard {self.shard}: {name} is of another world contract: check OVERWORLD_SHARDS and "
+                f"OVERWORLD_SEED, and that {contract.title} {contract.title_version} declares what it declared then"
+            )
 
     async def _candidates(self, tick: int) -> list[State | Start]:
         """Archived states and snapshots at or before a tick, newest first."""
@@ -337,11 +354,7 @@ class History:
     def _restored(self, start: Start, core: ShardCore) -> Found:
         head = snapshot.restore(core, start.data)
         contract = core.contract
-        if head.title_version == contract.title_version and not _same_but_for_commit_level(contract, head.contract):
-            raise SettingsError(
-                f"shard {self.shard}: {start.name} is of another world contract: check OVERWORLD_SHARDS and "
-                f"OVERWORLD_SEED, and that {contract.title} {contract.title_version} declares what it declared then"
-            )
+        self._check_contract(contract, head, start.name)
         if head.title_version == contract.title_version and core.digest() != head.state_digest:
             raise SnapshotCorrupt(f"{start.name}: the state does not give the digest written with it")
         if start.chain and start.chain != (head.chain or record.GENESIS):
