@@ -202,6 +202,6 @@ def _pairs(stretches: list[Stretch], result: Mapping[int, Replayed]) -> list[tup
 
 
 def _tick_of(source: str) -> Any:
-    """'archive/... at tick 480, to tick 1700' as [480, "archive"]."""
+    """'an archived state at tick 480, to tick 1700' as [480, "an archived state"]."""
     name, _, rest = source.partition(" at tick ")
-    return [int(rest.partition(",")[0] or -1), name.partition("/")[0]]
+    return [int(rest.partition(",")[0] or -1), name]

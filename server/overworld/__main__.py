@@ -193,7 +193,11 @@ _world_option = click.option("--world", default=None, help="Without it, as OVERW
 _data_option = click.option(
     "--data", type=click.Path(path_type=Path, file_okay=False), help="The folder of an `overworld dev`, running or not."
 )
-_branch_option = click.option("--branch", default="", help="As `overworld archive` shows it; or: current.")
+_branch_option = click.option(
+    "--branch",
+    default="",
+    help="As `overworld archive` shows it; current; or then: the one that was current at the time.",
+)
 _archived_option = click.option("--archived", is_flag=True, help="From the archive alone, without Redis.")
 
 

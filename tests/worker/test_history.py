@@ -141,13 +141,13 @@ async def test_the_replay_begins_at_the_newest_state_before_the_tick() -> None:
     sources = {}
     for tick in (19, 20, 39, 40, 60):
         _, found = await history.start(history.current, tick, world.new_core)
-        sources[tick] = (found.follower.tick, found.source.split("/")[0])
+        sources[tick] = (found.follower.tick, found.source)
     assert sources == {
         19: (0, "the title's setup"),
-        20: (20, "archive"),
-        39: (20, "archive"),
-        40: (40, "snap"),
-        60: (40, "snap"),
+        20: (20, "an archived state"),
+        39: (20, "an archived state"),
+        40: (40, "a snapshot"),
+        60: (40, "a snapshot"),
     }
 
 
@@ -300,13 +300,34 @@ async def test_a_time_at_which_the_world_was_on_another_branch_must_be_told_apar
     world, before, after = await a_world_with_two_branches()
     old, new = before.chain.hex()[:8], after.chain.hex()[:8]
     during = Moment(wall_ms=ran_at(45))
-    with pytest.raises(NotKept, match=f"was on branch {old} .tick 45., .*: {old}, or {new}, which had come to tick 30"):
+    said = f"was on branch {old}, at tick 45, .* --branch then .* --branch current for {new}, then at tick 30"
+    with pytest.raises(NotKept, match=said):
         await find(world.history(), during)
+    assert (await find(world.history(), during, "then")).track.chain == before.chain
+    assert (await find(world.history(), during, "then")).tick == 45
     assert (await find(world.history(), during, old)).tick == 45
     assert (await find(world.history(), during, "current")).tick == 30
     assert (await find(world.history(), Moment(wall_ms=ran_at(25)))).tick == 25, "before they parted there was one"
     later = Moment(wall_ms=world.now_ms)
-    assert (await find(world.history(), later)).tick == 70
+    assert (await find(world.history(), later)).tick == (await find(world.history(), later, "then")).tick == 70
+    with pytest.raises(SettingsError, match="--branch then needs a time, not tick 45"):
+        await find(world.history(), Moment(tick=45), "then")
+
+
+async def test_a_time_is_found_on_the_current_branch_where_all_newer_states_are_of_another() -> None:
+    world = World()
+    before = await (await world.owner()).play(30)
+    await before.keep()
+    for _ in range(3):
+        await before.play(10)
+        await before.world.archive.put_state(
+            SHARD, before.core.tick, 1, world.now_ms, before.chain, before.state().data
+        )  # fmt: skip
+    await before.keep()
+    await (await restored(world, 20)).play(5)
+    during = Moment(wall_ms=ran_at(55))
+    assert (await find(world.history(), during, "current")).tick == 20
+    assert (await find(world.history(), during, "then")).tick == 55
 
 
 async def test_a_tick_that_only_a_branch_given_up_has_is_taken_from_there() -> None:

@@ -360,7 +360,8 @@ class History:
         if start.chain and start.chain != (head.chain or record.GENESIS):
             raise SnapshotCorrupt(f"{start.name}: its name has another chain value")
         # Not the epoch of whoever wrote the state: after a restore it is that of another branch than the records'.
-        return Found(Follower(core, head.chain or record.GENESIS), start.name)
+        kept = "an archived state" if start.name.startswith("archive/") else "a snapshot"
+        return Found(Follower(core, head.chain or record.GENESIS), kept)
 
 
 def _same_but_for_commit_level(contract: WorldContract, fingerprint: str) -> bool:

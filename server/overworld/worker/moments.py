@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass
 
 from overworld.errors import NotKept, SettingsError
-from overworld.worker.history import History, Track
+from overworld.worker.history import CURRENT, History, Track
 
+THEN = "then"
 _TICK = re.compile(r"\d{1,15}")
 
 
@@ -50,24 +51,52 @@ def iso(wall_ms: int) -> str:
     return dt.datetime.fromtimestamp(wall_ms / 1000, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-async def find(history: History, moment: Moment, branch: str = "", *, before: int = 0) -> Place:
+async def find(history: History, moment: Moment, branch: str = "") -> Place:
     """The tick that is meant: that one, or the newest that ran at or before the time. Of the current branch unless
-    another is named; a tick that only one other branch has is taken from there. `before`: ticks that will be needed
-    before it.
+    another is named; a tick that only one other branch has is taken from there. THEN names the branch that the world
+    was on at the time.
 
-    Raises NotKept: it is kept nowhere, or the world went another way at that time and no branch was named.
+    Raises NotKept: it is kept nowhere, or the world was on another branch at that time and none was named.
     """
     if moment.tick is not None:
-        await history.look_near(tick=max(0, moment.tick - before))
+        if branch == THEN:
+            raise SettingsError(f"--branch {THEN} needs a time, not {moment}")
+        await history.look_near(tick=moment.tick)
         return await _at_tick(history, moment.tick, branch)
     await history.look_near(wall_ms=moment.wall_ms)
-    track = history.named(branch) if branch else history.current
+    place = await _at_time(history, moment, branch)
+    if place is None:
+        # The newest state before that time was of another branch, and of a later tick.
+        await history.look()
+        place = await _at_time(history, moment, branch)
+    if place is None:
+        text = f"branch {history.named(branch).name} has" if branch not in ("", THEN) else "there is"
+        raise NotKept(f"shard {history.shard}: {text} no tick at or before {moment}")
+    return place
+
+
+async def _at_time(history: History, moment: Moment, branch: str) -> Place | None:
+    track = history.current if branch in ("", THEN) else history.named(branch)
     found = await history.tick_at(track, moment.wall_ms)
-    if found is None:
-        raise NotKept(f"shard {history.shard}: branch {track.name} has no tick at or before {moment}")
-    if not branch:
-        await _same_world(history, track, moment, found)
-    return Place(track, *found)
+    if found is None or branch not in ("", THEN):
+        return Place(track, *found) if found is not None else None
+    then = await _then(history, Place(track, *found), moment)
+    if not branch and then.track is not track:
+        raise NotKept(
+            f"shard {history.shard}: at {moment} the world was on branch {then.track.name}, at tick {then.tick}, which "
+            f"was given up; say --branch {THEN} for it, or --branch {CURRENT} for {track.name}, then at tick {found[0]}"
+        )
+    return then
+
+
+async def _then(history: History, current: Place, moment: Moment) -> Place:
+    """Where the world was at a time: on the current branch, or on one that was given up later."""
+    newest = current
+    for other in history.tracks:
+        there = await history.tick_at(other, moment.wall_ms) if not other.current else None
+        if there is not None and there[1] > newest.wall_ms and there[0] > await history.fork(other, current.track):
+            newest = Place(other, *there)
+    return newest
 
 
 async def _at_tick(history: History, tick: int, branch: str) -> Place:
@@ -94,14 +123,3 @@ async def _at_tick(history: History, tick: int, branch: str) -> Place:
 def _having(history: History, tick: int, branch: str) -> list[Track]:
     tracks = [history.named(branch)] if branch else history.tracks
     return [track for track in tracks if track.after_tick <= tick <= track.tick]
-
-
-async def _same_world(history: History, track: Track, moment: Moment, found: tuple[int, int]) -> None:
-    """Raises NotKept where the world was on another branch at that time, later given up: it must be said which."""
-    for other in history.tracks:
-        there = await history.tick_at(other, moment.wall_ms) if other is not track else None
-        if there is not None and there[1] > found[1] and there[0] > await history.fork(other, track):
-            raise NotKept(
-                f"shard {history.shard}: at {moment} the world was on branch {other.name} (tick {there[0]}), which was "
-                f"given up; say which branch you mean: {other.name}, or {track.name}, which had come to tick {found[0]}"
-            )
