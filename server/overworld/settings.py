@@ -114,7 +114,7 @@ class WorkerSettings(_Settings):
     )
     snapshot_timeout_s: float = Field(60.0, ge=1, le=3600, description="One snapshot's upload, read back and all.")
     archive_interval_s: float = Field(
-        10.0, ge=0.2, le=3600, description="One segment of the journal in so many seconds."
+        5.0, ge=0.2, le=3600, description="One segment of the journal in so many seconds."
     )
     archive_state_interval_s: float = Field(
         300.0,

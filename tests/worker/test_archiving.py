@@ -18,7 +18,7 @@ from overworld.store.blob_memory import MemoryBlobs, MemoryDisk
 from overworld.store.ports import JournalEntry
 from overworld.store.snapshots import SnapshotStore
 from overworld.worker import archiving
-from overworld.worker.archiving import checked_walls
+from overworld.worker.archiving import ArchiveLimits, Archiver, checked_walls
 from overworld.worker.history import History
 from overworld.worker.moments import Moment
 from overworld.worker.restoring import Restorer, plan
@@ -348,6 +348,10 @@ async def test_without_blob_storage_nothing_is_trimmed_and_play_goes_on(archivin
         assert cluster.floor(1) == floor
         worker._refresh_gauges()
         assert telemetry.archive_lag_ticks._value.get() > 10
+        before_the_archive_is_known = Archiver(
+            cluster.archive, worker._stores.ownership, worker._hosts[1]._grant, lambda: 77, ArchiveLimits()
+        )
+        assert before_the_archive_is_known.lag_ticks == 77, "all that Redis has"
         cluster.weather.calls_left = None
         await until(lambda: cluster.floor(1) > floor, "it is trimmed again")
     said = [entry["event"] for entry in logs if entry.get("shard") == 1 and "archive" in entry["event"]]

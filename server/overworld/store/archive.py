@@ -15,6 +15,7 @@ length u8, chain, payload length u32, payload; then blake2b-256 over all of it. 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -104,7 +105,8 @@ class Archive:
             f"{self._prefix(shard)}journal/{first.tick // BUCKET_TICKS:08}/{first.tick:012}-{last.tick:012}"
             f"-{last.epoch}-{wall_first_ms}-{wall_last_ms}-{previous.hex()}-{last.chain.hex()}"
         )
-        data = encode(entries)
+        # Hashing a backlog takes tens of milliseconds, in which other shards must tick.
+        data = await asyncio.to_thread(encode, entries)
         # Already there: written by an earlier try, or by an earlier owner. The read below decides.
         with contextlib.suppress(AlreadyThere):
             await self._blobs.put_new(name, data)
@@ -132,7 +134,7 @@ class Archive:
     async def read(self, segment: Segment) -> list[JournalEntry]:
         """Its records. Raises Corrupt, Missing."""
         data, _ = await self._blobs.get(segment.name)
-        entries = decode(data, segment.name)
+        entries = await asyncio.to_thread(decode, data, segment.name)
         ticks = (entries[0].tick, entries[-1].tick) if entries else (0, 0)
         if ticks != (segment.first, segment.last) or len(entries) != segment.last - segment.first + 1:
             raise Corrupt(f"{segment.name}: holds {len(entries)} records, of ticks {ticks[0]}..{ticks[1]}")
@@ -144,7 +146,7 @@ class Archive:
 
     async def put_state(self, shard: int, tick: int, epoch: int, wall_ms: int, chain: bytes, body: bytes) -> State:
         """Keep a state for good. `body`: as `shard.snapshot.encode` gives it. Repeating it is harmless."""
-        data = snapshots.encode(body)
+        data = await asyncio.to_thread(snapshots.encode, body)
         name = f"{self._prefix(shard)}state/{tick:012}-{epoch}-{wall_ms}-{chain.hex()}-{_state_hash(data)}"
         with contextlib.suppress(AlreadyThere):
             await self._blobs.put_new(name, data)

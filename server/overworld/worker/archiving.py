@@ -39,7 +39,7 @@ SEGMENT_BYTES_MAX = 16 << 20
 class ArchiveLimits:
     """See WorkerSettings for what they mean."""
 
-    interval_s: float = 10.0
+    interval_s: float = 5.0
     state_interval_s: float = 300.0
     timeout_s: float = 60.0
 
@@ -74,8 +74,9 @@ class Archiver:
 
     @property
     def lag_ticks(self) -> int:
-        """Committed ticks that are not archived."""
-        return max(0, self._committed() - self.archived_tick) if self._ready else 0
+        """Committed ticks that are not archived; all that Redis has, as long as the end of the archive is not known."""
+        after_tick = self.archived_tick if self._ready else self._grant.head.floor
+        return max(0, self._committed() - after_tick)
 
     def start(self) -> None:
         """Archive every so often until closed."""
