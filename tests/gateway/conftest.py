@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 import uvloop
 
+from overworld.gateway.service import Gateway
 from tests.gateway.arena import Arena
 
 
@@ -25,3 +26,16 @@ async def arena() -> AsyncIterator[Arena]:
     made = Arena()
     yield made
     await made.close()
+
+
+@pytest_asyncio.fixture
+async def gateway(arena: Arena) -> AsyncIterator[Gateway]:
+    """A gateway with a world behind it and a witness in it, who must notice nothing of what others do."""
+    await arena.worker()
+    made = await arena.gateway()
+    witness = await arena.player(made, "witness")
+    yield made
+    assert witness.close_code is None
+    assert witness.error is None
+    frames = len(witness.frames)
+    await witness.until(lambda: len(witness.frames) > frames, "frames as ever")

@@ -22,7 +22,6 @@ from overworld.gateway.session import (
     Greet,
     Seek,
     Session,
-    SessionState,
     Tell,
     UseToken,
 )
@@ -221,8 +220,15 @@ class Connection:
 
     def _log_close(self, code: int, reason: str) -> None:
         address = self.socket.address if self.socket is not None else ""
-        state = self.session.state.value if self.session.state is not SessionState.OVER else ""
-        log.info("socket_closed", code=int(code), reason=reason, address=address, state=state)
+        session = self.session
+        log.info(
+            "socket_closed",
+            code=int(code),
+            reason=reason,
+            address=address,
+            state=session.state.value,
+            client=session.client,
+        )
 
 
 def _parsed(message: bytes) -> ClientMessage:

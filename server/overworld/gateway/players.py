@@ -69,7 +69,7 @@ class Players:
         self._welcomes = Welcomes(contract, settings)
         self._views = Views(contract.grid)
         self._fanout = Fanout(self._views)
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}
         self._sessions: dict[int, Connection] = {}
         self._inputs: dict[int, InputColumns] = {}
         self._watches_due = False
@@ -84,7 +84,7 @@ class Players:
 
     @property
     def connections(self) -> Iterable[Connection]:
-        """Connections that are not closed, in no order."""
+        """Connections that are not closed, oldest first."""
         return [connection for connection in self._connections if not connection.closed]
 
     def sweep(self) -> None:
@@ -101,6 +101,8 @@ class Players:
         for state, count in states.items():
             telemetry.gateway_sessions.labels(state.value).set(count)
         telemetry.gateway_sockets.set(len(self._connections))
+        sockets = [connection.socket for connection in self._connections]
+        telemetry.gateway_backlog_bytes.set(sum(socket.backlog_bytes for socket in sockets if socket is not None))
         telemetry.gateway_behind.set(sum(viewer.behind for viewer in self._fanout.viewers.values()))
 
     async def close(self) -> None:
@@ -130,11 +132,11 @@ class Players:
 
     def opened(self, connection: Connection) -> None:
         """A socket is open."""
-        self._connections.add(connection)
+        self._connections[connection] = None
 
     def gone(self, connection: Connection) -> None:
         """A socket is gone."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
 
     def use_token(self, connection: Connection, login: Login) -> None:
         """Find out whether the token is new, and tell the connection's session."""

@@ -26,7 +26,7 @@ from overworld.wire.v1.link_pb2 import LinkMessage
 log = structlog.get_logger(__name__)
 
 POLL_S = 1.0
-POLL_SEARCHING_S = 0.25
+POLL_SEARCHING_S = 0.1
 DIRECTORY_TIMEOUT_S = 2.0
 LOOK_S_MIN = 0.02
 RETRY_S_MIN = 0.05
@@ -124,8 +124,10 @@ class Routing:
             self._settle()
             # However many sessions ask, the directory is asked so often at most.
             await asyncio.sleep(LOOK_S_MIN)
+            # Not `wait_for`: in Python 3.11 it forgets a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._pause_s())
+                async with asyncio.timeout(self._pause_s()):
+                    await self._wake.wait()
 
     async def close(self) -> None:
         """Close all links."""

@@ -23,6 +23,7 @@ from overworld.gateway.tokens import Login, ResumeTokens, Verifier
 from overworld.gateway.welcome import PROTOCOL
 from overworld.wire.v1 import client_pb2 as pb
 
+CLIENT_CHARS_MAX = 64
 SEARCHING_AFTER_S = 0.5
 """A client is told that its worker is being looked for when that takes longer than this."""
 
@@ -129,6 +130,8 @@ class Session:
         """True while a worker has been asked to serve the session."""
         self.serving = False
         """True while a worker does."""
+        self.client = ""
+        """The client software's name, as it gave it; for logs."""
         self.duplicates = 0
         """Inputs that had come before, and were not passed on again."""
         self._resume = False
@@ -166,6 +169,7 @@ class Session:
 
     def _hello(self, hello: pb.Hello, now_s: float, wall_s: float) -> Effects:
         rules = self._rules
+        self.client = hello.client[:CLIENT_CHARS_MAX]
         if hello.protocol != PROTOCOL:
             text = f"this server speaks protocol {PROTOCOL}, not {hello.protocol}"
             raise WireError(CloseCode.PROTOCOL_VERSION, text)
