@@ -53,13 +53,14 @@ async def play(proof: Proof, options: Options, folder: Path) -> None:
             victim = owners(trial.cluster)[0]
             loss = Loss(victim.name, victim.shards(), time.monotonic())
             losses.append(loss)
+            before = dropped(victim)
             victim.process.pause()
             await until_taken_over(trial.cluster, loss)
             proof.say(f"{victim.name} is frozen; taken over after {loss.taken_over_s - loss.at_s:.2f} s")
             await asyncio.sleep(max(0.0, loss.at_s + options.frozen_s - time.monotonic()))
             victim.process.resume()
             await asyncio.sleep(AWAKE_S)
-            fenced += dropped(victim)
+            fenced += dropped(victim) - before
             kept = sorted(set(victim.shards().items()) & set(loss.shards.items()))
             proof.require(not kept, f"{victim.name} woke up and still runs {kept}")
         await trial.leave()
