@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,16 @@ from pathlib import Path
 from loadtest.cluster import Shape
 from loadtest.failovers import Outage, Split, outages, play, splits
 from loadtest.figures import percentiles
+from loadtest.machine import REPOSITORY
 from loadtest.pauses import Noticed
 from loadtest.prove.proof import Proof
 from loadtest.prove.soundness import require_sound
 from loadtest.trial import Findings
+
+LEASES = {"OVERWORLD_WORKER_LEASE_TTL_S": "2"}
+"""As where Redis fails over: an owner must be able to stand still for as long as that takes."""
+LOGS = REPOSITORY / ".cache" / "prove-logs" / "redis-failover"
+"""What the processes of a run that broke something had to say."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ def run(proof: Proof, options: Options) -> None:
         seed = options.seed * 1000 + number
         chance = random.Random(seed)
         proof.say(f"commit level {level}, seed {seed}")
-        shape = Shape(shards=options.shards, seed=seed, commit_level=level, audit_ticks=100)
+        shape = Shape(shards=options.shards, seed=seed, commit_level=level, audit_ticks=100, worker_env=LEASES)
         restarts, alive, kills = counts
         plan: list[Outage | Split] = [
             *outages(chance, restarts),
@@ -62,11 +69,21 @@ def run(proof: Proof, options: Options) -> None:
         ]
         with tempfile.TemporaryDirectory(prefix="overworld-failover-") as folder:
             found, parts = asyncio.run(play(Path(folder), shape, options.bots, plan, proof.say))
-        tell(proof, found, parts, prefix)
-        if level == 1 and kills:
-            require_honest(proof, found, prefix)
-        else:
-            require_sound(proof, found, prefix)
+            tell(proof, found, parts, prefix)
+            if level == 1 and kills:
+                require_honest(proof, found, prefix)
+            else:
+                require_sound(proof, found, prefix)
+            if proof.broken:
+                keep_logs(Path(folder), LOGS / prefix.rstrip("_"))
+
+
+def keep_logs(folder: Path, kept: Path) -> None:
+    """Copy the processes' logs out of a folder that is about to go."""
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
+    for log in folder.glob("*.log"):
+        shutil.copy(log, kept)
 
 
 def tell(proof: Proof, found: Findings, parts: list[Noticed], prefix: str) -> None:

@@ -19,6 +19,7 @@ from loadtest.inputs import acked_inputs
 from loadtest.journal import replay
 from loadtest.machine import REPOSITORY
 from loadtest.pauses import Fault, noticed
+from loadtest.prove.redis_failover import LEASES
 from loadtest.stored import Stored, newest_snapshots
 from loadtest.trial import Trial
 from tests.end_to_end.outcomes import (
@@ -110,7 +111,7 @@ async def test_without_redis_no_process_starts_and_each_says_why_in_a_line(tmp_p
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_a_failover_with_living_workers_loses_nothing_at_level_1(tmp_path: Path, seed: int) -> None:
     """Workers, too, that look at different servers for two seconds, one of them owning everything."""
-    shape = replace(SHAPE, seed=seed, commit_level=1, shards="3x1")
+    shape = replace(SHAPE, seed=seed, commit_level=1, shards="3x1", worker_env=LEASES)
     plan = splits(random.Random(seed), 3, shape, 2.0, kill=False)[seed:]
     found, parts = await play(tmp_path, shape, BOTS, plan, print)
     assert_sound(found)
@@ -118,7 +119,7 @@ async def test_a_failover_with_living_workers_loses_nothing_at_level_1(tmp_path:
 
 
 async def test_a_failover_with_a_dead_worker_loses_nothing_at_level_2(tmp_path: Path) -> None:
-    shape = replace(SHAPE, commit_level=2)
+    shape = replace(SHAPE, commit_level=2, worker_env=LEASES)
     plan = splits(random.Random(3), 1, shape, 2.0, kill=True)
     found, parts = await play(tmp_path, shape, BOTS, plan, print)
     assert_sound(found)
