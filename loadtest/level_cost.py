@@ -70,6 +70,8 @@ class LevelCost:
             "tick_us": 1e6 * (self.worker.mean("overworld_tick_seconds") or 0.0),
             "redis_cpu_us_per_tick": 1e6 * self.redis_cpu_s / ticks,
             "replica_cpu_us_per_tick": 1e6 * self.replica_cpu_s / ticks,
+            "appends_tried_again": int(self.worker.total("overworld_journal_retries_total")),
+            "loop_gaps": int(self.worker.total("overworld_loop_gaps_total")),
             "record_bytes": self.worker.total("overworld_journal_append_bytes_total") / ticks,
         }
 

@@ -33,7 +33,6 @@ def set_up(form: Literal["json", "console"], level: str, **about: str) -> None:
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(**about)
     handler = logging.StreamHandler(sys.stderr)
