@@ -25,7 +25,7 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 
 @pytest.fixture(autouse=True)
 def logging_as_it_came() -> Iterator[None]:
-    """What a command run inside this process set up for its logs ends with its test: others read the log they expect."""
+    """What a command set up for its logs within this process ends with its test: others read the log they expect."""
     yield
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
