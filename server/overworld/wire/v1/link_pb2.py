@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1coverworld/wire/v1/link.proto\x12\x11overworld.wire.v1\"\xb6\x05\n\x0bLinkMessage\x12\x35\n\tchallenge\x18\x01 \x01(\x0b\x32 .overworld.wire.v1.LinkChallengeH\x00\x12-\n\x05proof\x18\x02 \x01(\x0b\x32\x1c.overworld.wire.v1.LinkProofH\x00\x12-\n\x05ready\x18\x03 \x01(\x0b\x32\x1c.overworld.wire.v1.LinkReadyH\x00\x12\x31\n\x07refusal\x18\x04 \x01(\x0b\x32\x1e.overworld.wire.v1.LinkRefusalH\x00\x12+\n\x06\x61ttach\x18\n \x01(\x0b\x32\x19.overworld.wire.v1.AttachH\x00\x12+\n\x06\x64\x65tach\x18\x0b \x01(\x0b\x32\x19.overworld.wire.v1.DetachH\x00\x12/\n\x06inputs\x18\x0c \x01(\x0b\x32\x1d.overworld.wire.v1.InputBatchH\x00\x12)\n\x05watch\x18\r \x01(\x0b\x32\x18.overworld.wire.v1.WatchH\x00\x12/\n\x06output\x18\x14 \x01(\x0b\x32\x1d.overworld.wire.v1.TickOutputH\x00\x12,\n\x04gone\x18\x15 \x01(\x0b\x32\x1c.overworld.wire.v1.ShardGoneH\x00\x12\x33\n\x07refused\x18\x16 \x01(\x0b\x32 .overworld.wire.v1.AttachRefusedH\x00\x12\x30\n\x06notice\x18\x17 \x01(\x0b\x32\x1e.overworld.wire.v1.ShardNoticeH\x00\x12+\n\x04ping\x18\x1e \x01(\x0b\x32\x1b.overworld.wire.v1.LinkPingH\x00\x12+\n\x04pong\x18\x1f \x01(\x0b\x32\x1b.overworld.wire.v1.LinkPongH\x00\x42\t\n\x07message\"0\n\rLinkChallenge\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x10\n\x08protocol\x18\x02 \x01(\r\"J\n\tLinkProof\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x0b\n\x03mac\x18\x02 \x01(\x0c\x12\x0f\n\x07gateway\x18\x03 \x01(\t\x12\x10\n\x08\x63ontract\x18\x04 \x01(\t\"(\n\tLinkReady\x12\x0b\n\x03mac\x18\x01 \x01(\x0c\x12\x0e\n\x06worker\x18\x02 \x01(\t\"\x1d\n\x0bLinkRefusal\x12\x0e\n\x06reason\x18\x01 \x01(\t\"H\n\x06\x41ttach\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0f\n\x07session\x18\x02 \x01(\x03\x12\x0e\n\x06player\x18\x03 \x01(\x03\x12\x0e\n\x06resume\x18\x04 \x01(\x08\"9\n\x06\x44\x65tach\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0f\n\x07session\x18\x02 \x01(\x03\x12\x0f\n\x07leaving\x18\x03 \x01(\x08\"\x96\x01\n\nInputBatch\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x14\n\x0csessions_i64\x18\x02 \x01(\x0c\x12\x10\n\x08seqs_u32\x18\x03 \x01(\x0c\x12\x11\n\tkinds_u32\x18\x04 \x01(\x0c\x12\x16\n\x0eseen_ticks_u32\x18\x05 \x01(\x0c\x12\x12\n\ncounts_u32\x18\x06 \x01(\x0c\x12\x12\n\nvalues_i32\x18\x07 \x01(\x0c\":\n\x05Watch\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x11\n\tbegin_u32\x18\x02 \x01(\x0c\x12\x0f\n\x07\x65nd_u32\x18\x03 \x01(\x0c\"\xf1\x03\n\nTickOutput\x12\r\n\x05shard\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0c\n\x04tick\x18\x03 \x01(\r\x12\x18\n\x10tick_interval_us\x18\x04 \x01(\r\x12\x18\n\x10update_cells_u32\x18\x05 \x01(\x0c\x12\x18\n\x10update_sizes_u32\x18\x06 \x01(\x0c\x12\x0f\n\x07updates\x18\x07 \x01(\x0c\x12\x1a\n\x12keyframe_cells_u32\x18\x08 \x01(\x0c\x12\x1a\n\x12keyframe_sizes_u32\x18\t \x01(\x0c\x12\x11\n\tkeyframes\x18\n \x01(\x0c\x12\x18\n\x10\x61\x63k_sessions_i64\x18\x0b \x01(\x0c\x12\x14\n\x0c\x61\x63k_seqs_u32\x18\x0c \x01(\x0c\x12\x19\n\x11view_sessions_i64\x18\r \x01(\x0c\x12\x16\n\x0eview_cells_u32\x18\x0e \x01(\x0c\x12\x18\n\x10own_sessions_i64\x18\x0f \x01(\x0c\x12\x15\n\rown_sizes_u32\x18\x10 \x01(\x0c\x12\x0c\n\x04owns\x18\x11 \x01(\x0c\x12\x1b\n\x13\x63losed_sessions_i64\x18\x12 \x01(\x0c\x12\x18\n\x10\x63losed_codes_u32\x18\x13 \x01(\x0c\x12\x1b\n\x13joined_sessions_i64\x18\x14 \x01(\x0c\x12\x17\n\x0fjoined_seqs_u32\x18\x15 \x01(\x0c\")\n\tShardGone\x12\r\n\x05shard\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\r\"C\n\rAttachRefused\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0f\n\x07session\x18\x02 \x01(\x03\x12\x12\n\nclose_code\x18\x03 \x01(\r\"8\n\x0bShardNotice\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\x12\x0c\n\x04text\x18\x03 \x01(\t\"\x19\n\x08LinkPing\x12\r\n\x05nonce\x18\x01 \x01(\r\"\x19\n\x08LinkPong\x12\r\n\x05nonce\x18\x01 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1coverworld/wire/v1/link.proto\x12\x11overworld.wire.v1\"\xe4\x05\n\x0bLinkMessage\x12\x35\n\tchallenge\x18\x01 \x01(\x0b\x32 .overworld.wire.v1.LinkChallengeH\x00\x12-\n\x05proof\x18\x02 \x01(\x0b\x32\x1c.overworld.wire.v1.LinkProofH\x00\x12-\n\x05ready\x18\x03 \x01(\x0b\x32\x1c.overworld.wire.v1.LinkReadyH\x00\x12\x31\n\x07refusal\x18\x04 \x01(\x0b\x32\x1e.overworld.wire.v1.LinkRefusalH\x00\x12+\n\x06\x61ttach\x18\n \x01(\x0b\x32\x19.overworld.wire.v1.AttachH\x00\x12+\n\x06\x64\x65tach\x18\x0b \x01(\x0b\x32\x19.overworld.wire.v1.DetachH\x00\x12/\n\x06inputs\x18\x0c \x01(\x0b\x32\x1d.overworld.wire.v1.InputBatchH\x00\x12)\n\x05watch\x18\r \x01(\x0b\x32\x18.overworld.wire.v1.WatchH\x00\x12/\n\x06output\x18\x14 \x01(\x0b\x32\x1d.overworld.wire.v1.TickOutputH\x00\x12,\n\x04gone\x18\x15 \x01(\x0b\x32\x1c.overworld.wire.v1.ShardGoneH\x00\x12\x33\n\x07refused\x18\x16 \x01(\x0b\x32 .overworld.wire.v1.AttachRefusedH\x00\x12\x30\n\x06notice\x18\x17 \x01(\x0b\x32\x1e.overworld.wire.v1.ShardNoticeH\x00\x12,\n\x04mail\x18\x18 \x01(\x0b\x32\x1c.overworld.wire.v1.ShardMailH\x00\x12+\n\x04ping\x18\x1e \x01(\x0b\x32\x1b.overworld.wire.v1.LinkPingH\x00\x12+\n\x04pong\x18\x1f \x01(\x0b\x32\x1b.overworld.wire.v1.LinkPongH\x00\x42\t\n\x07message\"0\n\rLinkChallenge\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x10\n\x08protocol\x18\x02 \x01(\r\"J\n\tLinkProof\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x0b\n\x03mac\x18\x02 \x01(\x0c\x12\x0f\n\x07gateway\x18\x03 \x01(\t\x12\x10\n\x08\x63ontract\x18\x04 \x01(\t\"(\n\tLinkReady\x12\x0b\n\x03mac\x18\x01 \x01(\x0c\x12\x0e\n\x06worker\x18\x02 \x01(\t\"\x1d\n\x0bLinkRefusal\x12\x0e\n\x06reason\x18\x01 \x01(\t\"s\n\x06\x41ttach\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0f\n\x07session\x18\x02 \x01(\x03\x12\x0e\n\x06player\x18\x03 \x01(\x03\x12\x0e\n\x06resume\x18\x04 \x01(\x08\x12\x13\n\x0b\x61\x66ter_shard\x18\x05 \x01(\r\x12\x14\n\x0c\x61\x66ter_number\x18\x06 \x01(\x04\"9\n\x06\x44\x65tach\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0f\n\x07session\x18\x02 \x01(\x03\x12\x0f\n\x07leaving\x18\x03 \x01(\x08\"\x96\x01\n\nInputBatch\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x14\n\x0csessions_i64\x18\x02 \x01(\x0c\x12\x10\n\x08seqs_u32\x18\x03 \x01(\x0c\x12\x11\n\tkinds_u32\x18\x04 \x01(\x0c\x12\x16\n\x0eseen_ticks_u32\x18\x05 \x01(\x0c\x12\x12\n\ncounts_u32\x18\x06 \x01(\x0c\x12\x12\n\nvalues_i32\x18\x07 \x01(\x0c\":\n\x05Watch\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x11\n\tbegin_u32\x18\x02 \x01(\x0c\x12\x0f\n\x07\x65nd_u32\x18\x03 \x01(\x0c\"\xc2\x04\n\nTickOutput\x12\r\n\x05shard\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0c\n\x04tick\x18\x03 \x01(\r\x12\x18\n\x10tick_interval_us\x18\x04 \x01(\r\x12\x18\n\x10update_cells_u32\x18\x05 \x01(\x0c\x12\x18\n\x10update_sizes_u32\x18\x06 \x01(\x0c\x12\x0f\n\x07updates\x18\x07 \x01(\x0c\x12\x1a\n\x12keyframe_cells_u32\x18\x08 \x01(\x0c\x12\x1a\n\x12keyframe_sizes_u32\x18\t \x01(\x0c\x12\x11\n\tkeyframes\x18\n \x01(\x0c\x12\x18\n\x10\x61\x63k_sessions_i64\x18\x0b \x01(\x0c\x12\x14\n\x0c\x61\x63k_seqs_u32\x18\x0c \x01(\x0c\x12\x19\n\x11view_sessions_i64\x18\r \x01(\x0c\x12\x16\n\x0eview_cells_u32\x18\x0e \x01(\x0c\x12\x18\n\x10own_sessions_i64\x18\x0f \x01(\x0c\x12\x15\n\rown_sizes_u32\x18\x10 \x01(\x0c\x12\x0c\n\x04owns\x18\x11 \x01(\x0c\x12\x1b\n\x13\x63losed_sessions_i64\x18\x12 \x01(\x0c\x12\x18\n\x10\x63losed_codes_u32\x18\x13 \x01(\x0c\x12\x1b\n\x13joined_sessions_i64\x18\x14 \x01(\x0c\x12\x17\n\x0fjoined_seqs_u32\x18\x15 \x01(\x0c\x12\x1a\n\x12moved_sessions_i64\x18\x16 \x01(\x0c\x12\x18\n\x10moved_shards_u32\x18\x17 \x01(\x0c\x12\x19\n\x11moved_numbers_i64\x18\x18 \x01(\x0c\")\n\tShardGone\x12\r\n\x05shard\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\r\"C\n\rAttachRefused\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0f\n\x07session\x18\x02 \x01(\x03\x12\x12\n\nclose_code\x18\x03 \x01(\r\"W\n\tShardMail\x12\x12\n\nfrom_shard\x18\x01 \x01(\r\x12\x10\n\x08to_shard\x18\x02 \x01(\r\x12\x14\n\x0c\x66irst_number\x18\x03 \x01(\x04\x12\x0e\n\x06\x62odies\x18\x04 \x03(\x0c\"8\n\x0bShardNotice\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\x12\x0c\n\x04text\x18\x03 \x01(\t\"\x19\n\x08LinkPing\x12\r\n\x05nonce\x18\x01 \x01(\r\"\x19\n\x08LinkPong\x12\r\n\x05nonce\x18\x01 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,33 +32,35 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'overworld.wire.v1.link_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LINKMESSAGE']._serialized_start=52
-  _globals['_LINKMESSAGE']._serialized_end=746
-  _globals['_LINKCHALLENGE']._serialized_start=748
-  _globals['_LINKCHALLENGE']._serialized_end=796
-  _globals['_LINKPROOF']._serialized_start=798
-  _globals['_LINKPROOF']._serialized_end=872
-  _globals['_LINKREADY']._serialized_start=874
-  _globals['_LINKREADY']._serialized_end=914
-  _globals['_LINKREFUSAL']._serialized_start=916
-  _globals['_LINKREFUSAL']._serialized_end=945
-  _globals['_ATTACH']._serialized_start=947
-  _globals['_ATTACH']._serialized_end=1019
-  _globals['_DETACH']._serialized_start=1021
-  _globals['_DETACH']._serialized_end=1078
-  _globals['_INPUTBATCH']._serialized_start=1081
-  _globals['_INPUTBATCH']._serialized_end=1231
-  _globals['_WATCH']._serialized_start=1233
-  _globals['_WATCH']._serialized_end=1291
-  _globals['_TICKOUTPUT']._serialized_start=1294
-  _globals['_TICKOUTPUT']._serialized_end=1791
-  _globals['_SHARDGONE']._serialized_start=1793
-  _globals['_SHARDGONE']._serialized_end=1834
-  _globals['_ATTACHREFUSED']._serialized_start=1836
-  _globals['_ATTACHREFUSED']._serialized_end=1903
-  _globals['_SHARDNOTICE']._serialized_start=1905
-  _globals['_SHARDNOTICE']._serialized_end=1961
-  _globals['_LINKPING']._serialized_start=1963
-  _globals['_LINKPING']._serialized_end=1988
-  _globals['_LINKPONG']._serialized_start=1990
-  _globals['_LINKPONG']._serialized_end=2015
+  _globals['_LINKMESSAGE']._serialized_end=792
+  _globals['_LINKCHALLENGE']._serialized_start=794
+  _globals['_LINKCHALLENGE']._serialized_end=842
+  _globals['_LINKPROOF']._serialized_start=844
+  _globals['_LINKPROOF']._serialized_end=918
+  _globals['_LINKREADY']._serialized_start=920
+  _globals['_LINKREADY']._serialized_end=960
+  _globals['_LINKREFUSAL']._serialized_start=962
+  _globals['_LINKREFUSAL']._serialized_end=991
+  _globals['_ATTACH']._serialized_start=993
+  _globals['_ATTACH']._serialized_end=1108
+  _globals['_DETACH']._serialized_start=1110
+  _globals['_DETACH']._serialized_end=1167
+  _globals['_INPUTBATCH']._serialized_start=1170
+  _globals['_INPUTBATCH']._serialized_end=1320
+  _globals['_WATCH']._serialized_start=1322
+  _globals['_WATCH']._serialized_end=1380
+  _globals['_TICKOUTPUT']._serialized_start=1383
+  _globals['_TICKOUTPUT']._serialized_end=1961
+  _globals['_SHARDGONE']._serialized_start=1963
+  _globals['_SHARDGONE']._serialized_end=2004
+  _globals['_ATTACHREFUSED']._serialized_start=2006
+  _globals['_ATTACHREFUSED']._serialized_end=2073
+  _globals['_SHARDMAIL']._serialized_start=2075
+  _globals['_SHARDMAIL']._serialized_end=2162
+  _globals['_SHARDNOTICE']._serialized_start=2164
+  _globals['_SHARDNOTICE']._serialized_end=2220
+  _globals['_LINKPING']._serialized_start=2222
+  _globals['_LINKPING']._serialized_end=2247
+  _globals['_LINKPONG']._serialized_start=2249
+  _globals['_LINKPONG']._serialized_end=2274
 # @@protoc_insertion_point(module_scope)

@@ -5,8 +5,10 @@ The stream between a gateway and a worker: each message is a 4-byte little-endia
 Columns named `*_i64`, `*_u32` are raw little-endian arrays in a bytes field, read and written by numpy without a copy.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -34,6 +36,7 @@ class LinkMessage(_message.Message):
     GONE_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    MAIL_FIELD_NUMBER: _builtins.int
     PING_FIELD_NUMBER: _builtins.int
     PONG_FIELD_NUMBER: _builtins.int
     @_builtins.property
@@ -67,6 +70,10 @@ class LinkMessage(_message.Message):
     @_builtins.property
     def notice(self) -> Global___ShardNotice: ...
     @_builtins.property
+    def mail(self) -> Global___ShardMail:
+        """Worker to worker."""
+
+    @_builtins.property
     def ping(self) -> Global___LinkPing:
         """Either way; the other side answers with the same nonce."""
 
@@ -87,14 +94,15 @@ class LinkMessage(_message.Message):
         gone: Global___ShardGone | None = ...,
         refused: Global___AttachRefused | None = ...,
         notice: Global___ShardNotice | None = ...,
+        mail: Global___ShardMail | None = ...,
         ping: Global___LinkPing | None = ...,
         pong: Global___LinkPong | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "challenge", b"challenge", "detach", b"detach", "gone", b"gone", "inputs", b"inputs", "message", b"message", "notice", b"notice", "output", b"output", "ping", b"ping", "pong", b"pong", "proof", b"proof", "ready", b"ready", "refusal", b"refusal", "refused", b"refused", "watch", b"watch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "challenge", b"challenge", "detach", b"detach", "gone", b"gone", "inputs", b"inputs", "mail", b"mail", "message", b"message", "notice", b"notice", "output", b"output", "ping", b"ping", "pong", b"pong", "proof", b"proof", "ready", b"ready", "refusal", b"refusal", "refused", b"refused", "watch", b"watch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "challenge", b"challenge", "detach", b"detach", "gone", b"gone", "inputs", b"inputs", "message", b"message", "notice", b"notice", "output", b"output", "ping", b"ping", "pong", b"pong", "proof", b"proof", "ready", b"ready", "refusal", b"refusal", "refused", b"refused", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "challenge", b"challenge", "detach", b"detach", "gone", b"gone", "inputs", b"inputs", "mail", b"mail", "message", b"message", "notice", b"notice", "output", b"output", "ping", b"ping", "pong", b"pong", "proof", b"proof", "ready", b"ready", "refusal", b"refusal", "refused", b"refused", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["challenge", "proof", "ready", "refusal", "attach", "detach", "inputs", "watch", "output", "gone", "refused", "notice", "ping", "pong"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["challenge", "proof", "ready", "refusal", "attach", "detach", "inputs", "watch", "output", "gone", "refused", "notice", "mail", "ping", "pong"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -203,11 +211,18 @@ class Attach(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     PLAYER_FIELD_NUMBER: _builtins.int
     RESUME_FIELD_NUMBER: _builtins.int
+    AFTER_SHARD_FIELD_NUMBER: _builtins.int
+    AFTER_NUMBER_FIELD_NUMBER: _builtins.int
     shard: _builtins.int
     session: _builtins.int
     player: _builtins.int
     resume: _builtins.bool
     """True once the client has had its Welcome: the session must still be there, else it is closed with 4008."""
+    after_shard: _builtins.int
+    """Where the session was sent here by another shard: the attach waits until that shard's message of this number has
+    been applied, because the player is in it. 0: it waits for nothing.
+    """
+    after_number: _builtins.int
     def __init__(
         self,
         *,
@@ -215,10 +230,12 @@ class Attach(_message.Message):
         session: _builtins.int = ...,
         player: _builtins.int = ...,
         resume: _builtins.bool = ...,
+        after_shard: _builtins.int = ...,
+        after_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["player", b"player", "resume", b"resume", "session", b"session", "shard", b"shard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_number", b"after_number", "after_shard", b"after_shard", "player", b"player", "resume", b"resume", "session", b"session", "shard", b"shard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -346,6 +363,9 @@ class TickOutput(_message.Message):
     CLOSED_CODES_U32_FIELD_NUMBER: _builtins.int
     JOINED_SESSIONS_I64_FIELD_NUMBER: _builtins.int
     JOINED_SEQS_U32_FIELD_NUMBER: _builtins.int
+    MOVED_SESSIONS_I64_FIELD_NUMBER: _builtins.int
+    MOVED_SHARDS_U32_FIELD_NUMBER: _builtins.int
+    MOVED_NUMBERS_I64_FIELD_NUMBER: _builtins.int
     shard: _builtins.int
     epoch: _builtins.int
     tick: _builtins.int
@@ -374,6 +394,10 @@ class TickOutput(_message.Message):
     joined_sessions_i64: _builtins.bytes
     """Sessions that joined this tick, and the last input number their player had applied."""
     joined_seqs_u32: _builtins.bytes
+    moved_sessions_i64: _builtins.bytes
+    """Sessions whose player lives in another shard now: attach there, `after` this shard and the message of that number."""
+    moved_shards_u32: _builtins.bytes
+    moved_numbers_i64: _builtins.bytes
     def __init__(
         self,
         *,
@@ -398,10 +422,13 @@ class TickOutput(_message.Message):
         closed_codes_u32: _builtins.bytes = ...,
         joined_sessions_i64: _builtins.bytes = ...,
         joined_seqs_u32: _builtins.bytes = ...,
+        moved_sessions_i64: _builtins.bytes = ...,
+        moved_shards_u32: _builtins.bytes = ...,
+        moved_numbers_i64: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_seqs_u32", b"ack_seqs_u32", "ack_sessions_i64", b"ack_sessions_i64", "closed_codes_u32", b"closed_codes_u32", "closed_sessions_i64", b"closed_sessions_i64", "epoch", b"epoch", "joined_seqs_u32", b"joined_seqs_u32", "joined_sessions_i64", b"joined_sessions_i64", "keyframe_cells_u32", b"keyframe_cells_u32", "keyframe_sizes_u32", b"keyframe_sizes_u32", "keyframes", b"keyframes", "own_sessions_i64", b"own_sessions_i64", "own_sizes_u32", b"own_sizes_u32", "owns", b"owns", "shard", b"shard", "tick", b"tick", "tick_interval_us", b"tick_interval_us", "update_cells_u32", b"update_cells_u32", "update_sizes_u32", b"update_sizes_u32", "updates", b"updates", "view_cells_u32", b"view_cells_u32", "view_sessions_i64", b"view_sessions_i64"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_seqs_u32", b"ack_seqs_u32", "ack_sessions_i64", b"ack_sessions_i64", "closed_codes_u32", b"closed_codes_u32", "closed_sessions_i64", b"closed_sessions_i64", "epoch", b"epoch", "joined_seqs_u32", b"joined_seqs_u32", "joined_sessions_i64", b"joined_sessions_i64", "keyframe_cells_u32", b"keyframe_cells_u32", "keyframe_sizes_u32", b"keyframe_sizes_u32", "keyframes", b"keyframes", "moved_numbers_i64", b"moved_numbers_i64", "moved_sessions_i64", b"moved_sessions_i64", "moved_shards_u32", b"moved_shards_u32", "own_sessions_i64", b"own_sessions_i64", "own_sizes_u32", b"own_sizes_u32", "owns", b"owns", "shard", b"shard", "tick", b"tick", "tick_interval_us", b"tick_interval_us", "update_cells_u32", b"update_cells_u32", "update_sizes_u32", b"update_sizes_u32", "updates", b"updates", "view_cells_u32", b"view_cells_u32", "view_sessions_i64", b"view_sessions_i64"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -455,6 +482,42 @@ class AttachRefused(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AttachRefused: _TypeAlias = AttachRefused  # noqa: Y015
+
+@_typing.final
+class ShardMail(_message.Message):
+    """Messages from one shard to another, of ticks that reached their commit level. The receiver applies number n only after
+    n - 1; what is lost on the way is read from the sender's outbox.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_SHARD_FIELD_NUMBER: _builtins.int
+    TO_SHARD_FIELD_NUMBER: _builtins.int
+    FIRST_NUMBER_FIELD_NUMBER: _builtins.int
+    BODIES_FIELD_NUMBER: _builtins.int
+    from_shard: _builtins.int
+    to_shard: _builtins.int
+    first_number: _builtins.int
+    """Of the first body; the others follow without gaps."""
+    @_builtins.property
+    def bodies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Serialised ShardMessage (record.proto) each."""
+
+    def __init__(
+        self,
+        *,
+        from_shard: _builtins.int = ...,
+        to_shard: _builtins.int = ...,
+        first_number: _builtins.int = ...,
+        bodies: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bodies", b"bodies", "first_number", b"first_number", "from_shard", b"from_shard", "to_shard", b"to_shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShardMail: _TypeAlias = ShardMail  # noqa: Y015
 
 @_typing.final
 class ShardNotice(_message.Message):

@@ -116,6 +116,7 @@ class ShardMessage(_message.Message):
     number: _builtins.int
     """Numbered per (from, to) pair without gaps, from 1."""
     kind: _builtins.int
+    """0: the body is a Handover; above: a TitleMessages of the title's message kind `kind - 1`."""
     body: _builtins.bytes
     def __init__(
         self,
@@ -133,6 +134,99 @@ class ShardMessage(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ShardMessage: _TypeAlias = ShardMessage  # noqa: Y015
+
+@_typing.final
+class Handover(_message.Message):
+    """Entities and players that live in another shard from now on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_VERSION_FIELD_NUMBER: _builtins.int
+    TABLES_FIELD_NUMBER: _builtins.int
+    title_version: _builtins.int
+    @_builtins.property
+    def tables(self) -> _containers.RepeatedCompositeFieldContainer[Global___HandoverTable]: ...
+    def __init__(
+        self,
+        *,
+        title_version: _builtins.int = ...,
+        tables: _abc.Iterable[Global___HandoverTable] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tables", b"tables", "title_version", b"title_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Handover: _TypeAlias = Handover  # noqa: Y015
+
+@_typing.final
+class HandoverTable(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    IDS_I64_FIELD_NUMBER: _builtins.int
+    VALUES_I64_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the entity kind, or Player."""
+    ids_i64: _builtins.bytes
+    values_i64: _builtins.bytes
+    """Column by column. Moments (tick numbers) count from the sender's tick."""
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        columns: _abc.Iterable[_builtins.str] | None = ...,
+        ids_i64: _builtins.bytes = ...,
+        values_i64: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "ids_i64", b"ids_i64", "name", b"name", "values_i64", b"values_i64"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandoverTable: _TypeAlias = HandoverTable  # noqa: Y015
+
+@_typing.final
+class TitleMessages(_message.Message):
+    """Messages of one of the title's kinds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    ENTITIES_I64_FIELD_NUMBER: _builtins.int
+    HOPS_U32_FIELD_NUMBER: _builtins.int
+    SENDERS_U32_FIELD_NUMBER: _builtins.int
+    VALUES_I64_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    entities_i64: _builtins.bytes
+    """The entity each is meant for; empty where they are meant for places."""
+    hops_u32: _builtins.bytes
+    """How many shards each was passed on by, looking for its entity; empty where none was."""
+    senders_u32: _builtins.bytes
+    """Shard that sent each one first."""
+    values_i64: _builtins.bytes
+    """Column by column, in the declared order."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        entities_i64: _builtins.bytes = ...,
+        hops_u32: _builtins.bytes = ...,
+        senders_u32: _builtins.bytes = ...,
+        values_i64: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "entities_i64", b"entities_i64", "hops_u32", b"hops_u32", "senders_u32", b"senders_u32", "values_i64", b"values_i64"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TitleMessages: _TypeAlias = TitleMessages  # noqa: Y015
 
 @_typing.final
 class SnapshotHead(_message.Message):
