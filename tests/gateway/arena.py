@@ -10,11 +10,11 @@ from typing import Any
 
 from overworld import telemetry
 from overworld.game import contract_of
-from overworld.gateway.home import home_shard
 from overworld.gateway.service import Gateway
 from overworld.gateway.tokens import GUEST_ISSUER, GuestTokens, audience_of, player_id
 from overworld.settings import GatewaySettings
 from overworld.store.memory import MemoryDirectory, MemoryRedis
+from overworld.world.home import home_shard
 from tests.gateway.fake_worker import FakeWorker, SharedWorld
 from tests.gateway.raw_client import RawClient
 from tests.shard.meadow import Meadow

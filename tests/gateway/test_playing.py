@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from overworld.gateway.home import home_shard
 from overworld.wire.v1 import client_pb2 as pb
 from overworld.wire.v1 import link_pb2
 from overworld.wire.v1.link_pb2 import LinkMessage
+from overworld.world.home import home_shard
 from tests.gateway.arena import Arena, drops, until
 
 pytestmark = pytest.mark.asyncio

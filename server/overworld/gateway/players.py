@@ -18,7 +18,6 @@ from overworld.gateway import pieces
 from overworld.gateway.codes import CloseCode, worker_reason
 from overworld.gateway.connection import Connection
 from overworld.gateway.fanout import Fanout
-from overworld.gateway.home import home_shard
 from overworld.gateway.inputs import Forward, InputColumns, InputRules
 from overworld.gateway.message import MessageLimits
 from overworld.gateway.routing import Routing
@@ -33,6 +32,7 @@ from overworld.store.ports import Directory
 from overworld.wire.v1 import client_pb2, link_pb2
 from overworld.wire.v1.link_pb2 import LinkMessage
 from overworld.world.contract import WorldContract
+from overworld.world.home import home_shard
 
 log = structlog.get_logger(__name__)
 
