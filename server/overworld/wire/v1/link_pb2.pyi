@@ -37,6 +37,10 @@ class LinkMessage(_message.Message):
     REFUSED_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
     MAIL_FIELD_NUMBER: _builtins.int
+    MOVE_FIELD_NUMBER: _builtins.int
+    MOVED_FIELD_NUMBER: _builtins.int
+    YIELD_FIELD_NUMBER: _builtins.int
+    YIELDED_FIELD_NUMBER: _builtins.int
     PING_FIELD_NUMBER: _builtins.int
     PONG_FIELD_NUMBER: _builtins.int
     @_builtins.property
@@ -74,6 +78,12 @@ class LinkMessage(_message.Message):
         """Worker to worker."""
 
     @_builtins.property
+    def move(self) -> Global___MoveShard: ...
+    @_builtins.property
+    def moved(self) -> Global___MoveEnded: ...
+    @_builtins.property
+    def yielded(self) -> Global___ShardYielded: ...
+    @_builtins.property
     def ping(self) -> Global___LinkPing:
         """Either way; the other side answers with the same nonce."""
 
@@ -95,14 +105,17 @@ class LinkMessage(_message.Message):
         refused: Global___AttachRefused | None = ...,
         notice: Global___ShardNotice | None = ...,
         mail: Global___ShardMail | None = ...,
+        move: Global___MoveShard | None = ...,
+        moved: Global___MoveEnded | None = ...,
+        yielded: Global___ShardYielded | None = ...,
         ping: Global___LinkPing | None = ...,
         pong: Global___LinkPong | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "challenge", b"challenge", "detach", b"detach", "gone", b"gone", "inputs", b"inputs", "mail", b"mail", "message", b"message", "notice", b"notice", "output", b"output", "ping", b"ping", "pong", b"pong", "proof", b"proof", "ready", b"ready", "refusal", b"refusal", "refused", b"refused", "watch", b"watch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "challenge", b"challenge", "detach", b"detach", "gone", b"gone", "inputs", b"inputs", "mail", b"mail", "message", b"message", "move", b"move", "moved", b"moved", "notice", b"notice", "output", b"output", "ping", b"ping", "pong", b"pong", "proof", b"proof", "ready", b"ready", "refusal", b"refusal", "refused", b"refused", "watch", b"watch", "yield", b"yield", "yielded", b"yielded"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "challenge", b"challenge", "detach", b"detach", "gone", b"gone", "inputs", b"inputs", "mail", b"mail", "message", b"message", "notice", b"notice", "output", b"output", "ping", b"ping", "pong", b"pong", "proof", b"proof", "ready", b"ready", "refusal", b"refusal", "refused", b"refused", "watch", b"watch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "challenge", b"challenge", "detach", b"detach", "gone", b"gone", "inputs", b"inputs", "mail", b"mail", "message", b"message", "move", b"move", "moved", b"moved", "notice", b"notice", "output", b"output", "ping", b"ping", "pong", b"pong", "proof", b"proof", "ready", b"ready", "refusal", b"refusal", "refused", b"refused", "watch", b"watch", "yield", b"yield", "yielded", b"yielded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["challenge", "proof", "ready", "refusal", "attach", "detach", "inputs", "watch", "output", "gone", "refused", "notice", "mail", "ping", "pong"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["challenge", "proof", "ready", "refusal", "attach", "detach", "inputs", "watch", "output", "gone", "refused", "notice", "mail", "move", "moved", "yield", "yielded", "ping", "pong"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -442,17 +455,22 @@ class ShardGone(_message.Message):
 
     SHARD_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
     shard: _builtins.int
     epoch: _builtins.int
+    """The epoch it was run under here; where `address` is set, that of the new owner."""
+    address: _builtins.str
+    """Where the shard was moved to, as host:port; empty where that is not known here."""
     def __init__(
         self,
         *,
         shard: _builtins.int = ...,
         epoch: _builtins.int = ...,
+        address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "shard", b"shard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "epoch", b"epoch", "shard", b"shard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -518,6 +536,149 @@ class ShardMail(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ShardMail: _TypeAlias = ShardMail  # noqa: Y015
+
+@_typing.final
+class MoveShard(_message.Message):
+    """Asks the worker it is sent to to take a shard over from its owner, whoever that is. Answered by `MoveEnded`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    SHARD_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Of the question, chosen by who asks; the answer has the same."""
+    shard: _builtins.int
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        shard: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "shard", b"shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveShard: _TypeAlias = MoveShard  # noqa: Y015
+
+@_typing.final
+class MoveEnded(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PAUSE_US_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    result: _builtins.str
+    """One of `moved`, `refused`, `failed`."""
+    reason: _builtins.str
+    """For people; empty where it was moved."""
+    pause_us: _builtins.int
+    """From the last tick of the old owner to the first results of the new one, as far as these two can tell."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        result: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        pause_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "pause_us", b"pause_us", "reason", b"reason", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveEnded: _TypeAlias = MoveEnded  # noqa: Y015
+
+@_typing.final
+class YieldShard(_message.Message):
+    """Asks a shard's owner to give it up after its next tick, to the worker that asks and follows it. Answered by
+    `ShardYielded`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    SHARD_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    MIN_EPOCH_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    shard: _builtins.int
+    address: _builtins.str
+    """The new owner's host:port and fresh nonce, as they are to stand in the shard's head."""
+    nonce: _builtins.bytes
+    min_epoch: _builtins.int
+    """Epochs must go on growing past this one."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        shard: _builtins.int = ...,
+        address: _builtins.str = ...,
+        nonce: _builtins.bytes = ...,
+        min_epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "min_epoch", b"min_epoch", "nonce", b"nonce", "number", b"number", "shard", b"shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___YieldShard: _TypeAlias = YieldShard  # noqa: Y015
+
+@_typing.final
+class ShardYielded(_message.Message):
+    """The shard is the asker's: its head as it stands now, under the asker's address and nonce."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    TICK_FIELD_NUMBER: _builtins.int
+    CHAIN_FIELD_NUMBER: _builtins.int
+    COMMITTED_FIELD_NUMBER: _builtins.int
+    FLOOR_FIELD_NUMBER: _builtins.int
+    BEAT_FIELD_NUMBER: _builtins.int
+    SETTLED_US_FIELD_NUMBER: _builtins.int
+    HANDED_US_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    refusal: _builtins.str
+    """For people; where it is not empty, nothing was given up and all else is not set."""
+    epoch: _builtins.int
+    tick: _builtins.int
+    chain: _builtins.bytes
+    committed: _builtins.int
+    floor: _builtins.int
+    beat: _builtins.int
+    settled_us: _builtins.int
+    """How long its owner waited for its last commits, and for the head to change hands."""
+    handed_us: _builtins.int
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        refusal: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        tick: _builtins.int = ...,
+        chain: _builtins.bytes = ...,
+        committed: _builtins.int = ...,
+        floor: _builtins.int = ...,
+        beat: _builtins.int = ...,
+        settled_us: _builtins.int = ...,
+        handed_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beat", b"beat", "chain", b"chain", "committed", b"committed", "epoch", b"epoch", "floor", b"floor", "handed_us", b"handed_us", "number", b"number", "refusal", b"refusal", "settled_us", b"settled_us", "tick", b"tick"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShardYielded: _TypeAlias = ShardYielded  # noqa: Y015
 
 @_typing.final
 class ShardNotice(_message.Message):
