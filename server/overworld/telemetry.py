@@ -94,6 +94,33 @@ sessions_unattached_total = Counter(
 )
 output_bytes = Counter("overworld_output_bytes", "Bytes of tick outputs sent to gateways")
 
+# ---------------------------------------------------------------- worker: mail between shards
+
+mail_sent_total = Counter("overworld_mail_sent", "Messages to other shards handed over once their tick was committed")
+mail_received_total = Counter("overworld_mail_received", "Messages of other shards that a tick applied")
+mail_swept_total = Counter(
+    "overworld_mail_swept", "Messages first seen in their sender's outbox: they were not handed over, or got lost"
+)
+mail_duplicate_total = Counter("overworld_mail_duplicate", "Messages that came once more")
+mail_dropped_total = Counter(
+    "overworld_mail_dropped", "Messages not handed over; a sweep of the outbox brings them; by reason", ["reason"]
+)
+mail_seconds = Histogram(
+    "overworld_mail_seconds", "From a message's arrival at a worker to the tick that applies it", buckets=_FAST_S
+)
+mail_sweep_failed_total = Counter("overworld_mail_sweep_failed", "Reads of an outbox that failed, by error", ["error"])
+mail_receipts_failed_total = Counter(
+    "overworld_mail_receipts_failed", "Times that mail could not be acked or forgotten, by error", ["error"]
+)
+mail_lost_total = Counter(
+    "overworld_mail_lost", "Messages that stores and senders have lost: their receivers went on without them"
+)
+outbox_waiting = Gauge("overworld_outbox_waiting", "Messages sent that their receivers have not acked, all shards")
+attaches_waiting_total = Counter(
+    "overworld_attaches_waiting", "Sessions that came before their player and waited, by what came of it", ["end"]
+)
+core_alarms_total = Counter("overworld_core_alarms", "Things that should not be, seen by a tick; the log says which")
+
 # ---------------------------------------------------------------- worker: ownership
 
 shards_owned = Gauge("overworld_shards_owned", "Shards of this process, by phase", ["phase"])
@@ -139,6 +166,10 @@ gateway_input_batch = Histogram(
     "overworld_gateway_input_batch",
     "Inputs in one message to a worker",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 1024),
+)
+gateway_moves_total = Counter("overworld_gateway_moves", "Times that a session followed its player to another shard")
+gateway_move_seconds = Histogram(
+    "overworld_gateway_move_seconds", "From leaving one shard to joining the next, of such sessions", buckets=_FAST_S
 )
 gateway_takeovers_total = Counter("overworld_gateway_takeovers", "Shards found again after their worker was lost")
 gateway_directory_failures_total = Counter(

@@ -121,6 +121,11 @@ def drops(reason: str) -> float:
     return float(telemetry.gateway_dropped_total.labels(reason)._value.get())
 
 
+def moves() -> float:
+    """How often a session followed its player to another shard, in this process so far."""
+    return float(telemetry.gateway_moves_total._value.get())
+
+
 def closes(code: int | str) -> float:
     """How many sockets were closed with a code, in this process so far."""
     return float(telemetry.gateway_closes_total.labels(str(code))._value.get())

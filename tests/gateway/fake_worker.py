@@ -32,12 +32,26 @@ class Sitting:
 
 @dataclass
 class SharedWorld:
-    """What outlives a worker: sessions' inputs, as a journal would keep them."""
+    """What outlives a worker: sessions' inputs, as a journal would keep them, and where players live."""
 
     last_seq: dict[int, int] = field(default_factory=dict)
     applied: defaultdict[int, list[tuple[int, ...]]] = field(default_factory=lambda: defaultdict(list))
     centers: dict[int, int] = field(default_factory=dict)
     ticks: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    went: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    """By (shard, player) where it went from there: (shard, number of the message)."""
+    sent: defaultdict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))
+    """By (from, to) the number of the last message."""
+    received: defaultdict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))
+    delivering: bool = True
+    """False keeps messages between shards on their way."""
+
+    def carry(self, player: int, origin: int, to: int) -> int:
+        """The player goes to live elsewhere. Returns the number of the message it travels in."""
+        self.sent[origin, to] += 1
+        self.went.pop((to, player), None)
+        self.went[origin, player] = (to, self.sent[origin, to])
+        return self.sent[origin, to]
 
 
 class FakeWorker:
@@ -55,6 +69,7 @@ class FakeWorker:
         self._ticks: dict[int, int] = {}
         self._waiting: defaultdict[int, list[tuple[int, ...]]] = defaultdict(list)
         self._acked: dict[int, int] = {}
+        self._held: list[tuple[Link, link_pb2.Attach]] = []
         self.paused = False
         """True stops its ticks."""
         self.acking = True
@@ -105,8 +120,23 @@ class FakeWorker:
         self._world.centers[session] = center
         self.model(session).views.append((session, center))
 
+    def cross(self, session: int, shard: int) -> int:
+        """The session's player goes to live in another shard; its gateway is told at the next tick. Returns the number
+        of the message it travels in.
+        """
+        sitting = self.sessions.pop(session)
+        number = self._world.carry(sitting.player, sitting.shard, shard)
+        self._world.centers[session] = self._default_center(shard)
+        self._model(sitting.link, sitting.shard).moved.append((session, shard, number))
+        return number
+
     def tick(self) -> None:
         """One tick of every shard."""
+        if self._world.delivering:
+            self._world.received.update(self._world.sent)
+        held, self._held = self._held, []
+        for link, attach in held:
+            self._attach(link, attach)
         for shard, models in self._shards.items():
             self._ticks[shard] += 1
             self._world.ticks[shard] = max(self._world.ticks[shard], self._ticks[shard])
@@ -147,6 +177,7 @@ class FakeWorker:
     def on_message(self, link: Link, message: LinkMessage) -> None:
         match message.WhichOneof("message"):
             case "attach":
+                self.attaches.append(message.attach)
                 self._attach(link, message.attach)
             case "detach":
                 self.detaches.append(message.detach)
@@ -162,7 +193,8 @@ class FakeWorker:
                 raise AssertionError(f"a gateway does not send {other}")
 
     def _attach(self, link: Link, attach: link_pb2.Attach) -> None:
-        self.attaches.append(attach)
+        if link.closed:
+            return
         if attach.shard not in self._shards:
             link.send(LinkMessage(gone=link_pb2.ShardGone(shard=attach.shard)))
             return
@@ -171,6 +203,13 @@ class FakeWorker:
             link.send(LinkMessage(refused=refused))
             return
         world, session = self._world, attach.session
+        if world.received[attach.after_shard, attach.shard] < attach.after_number:
+            self._held.append((link, attach))
+            return
+        if (attach.shard, attach.player) in world.went:
+            shard, number = world.went[attach.shard, attach.player]
+            self._model(link, attach.shard).moved.append((session, shard, number))
+            return
         center = world.centers.setdefault(session, self._default_center(attach.shard))
         applied = world.last_seq.get(session, 0)
         self.sessions[session] = Sitting(link, attach.shard, attach.player, center)
@@ -197,6 +236,8 @@ class FakeWorker:
         """Inputs take effect, each once and in order, and are journaled."""
         for row in self._waiting.pop(shard, []):
             session, seq = row[:2]
+            if session not in self.sessions or self.sessions[session].shard != shard:
+                continue  # It lives elsewhere, or its socket is gone: not acked, so it comes again.
             last_seq = self._world.last_seq.get(session, 0)
             assert seq <= last_seq + 1, f"input {seq} after {last_seq}"
             if seq == last_seq + 1:

@@ -32,6 +32,7 @@ class ModelShard:
     acks: list[tuple[int, int]] = field(default_factory=list)
     owns: list[tuple[int, int]] = field(default_factory=list)
     closed: list[tuple[int, int]] = field(default_factory=list)
+    moved: list[tuple[int, int, int]] = field(default_factory=list)
 
     def watch(self, watch: Watch) -> None:
         """What a gateway asks for. Cells of other shards are a mistake."""
@@ -77,8 +78,11 @@ class ModelShard:
             closed_codes_u32=u32([code for _, code in self.closed]),
             joined_sessions_i64=i64([s for s, _ in self.joins]),
             joined_seqs_u32=u32([seq for _, seq in self.joins]),
+            moved_sessions_i64=i64([s for s, _, _ in self.moved]),
+            moved_shards_u32=u32([shard for _, shard, _ in self.moved]),
+            moved_numbers_i64=i64([number for _, _, number in self.moved]),
         )
-        for told in (self.joins, self.views, self.acks, self.owns, self.closed):
+        for told in (self.joins, self.views, self.acks, self.owns, self.closed, self.moved):
             told.clear()
         return output
 

@@ -242,6 +242,16 @@ class TestTakeover:
         assert set(seat.client.held) == set(GRID.view_of(9))
 
 
+def _moved(sessions: list[int], shards: list[int], numbers: list[int]) -> dict[str, bytes]:
+    columns = i64(sessions), u32(shards), i64(numbers)
+    return dict(zip(("moved_sessions_i64", "moved_shards_u32", "moved_numbers_i64"), columns, strict=True))
+
+
+def test_moves_are_read() -> None:
+    output = TickOutput(shard=0, epoch=1, tick=1, **_moved([7, -(2**63)], [1, 3], [2**62, 1]))  # type: ignore[arg-type]
+    assert decode(output, GRID).moved == [(7, 1, 2**62), (-(2**63), 3, 1)]
+
+
 class TestBrokenOutputs:
     @pytest.mark.parametrize(
         "fields",
@@ -259,6 +269,15 @@ class TestBrokenOutputs:
             {"own_sessions_i64": b"1234567", "own_sizes_u32": u32([0])},
             {"own_sessions_i64": i64([1, 2]), "own_sizes_u32": u32([1]), "owns": b"x"},
             {"joined_sessions_i64": i64([1]), "joined_seqs_u32": u32([1, 2])},
+            _moved([7], [1], []),
+            _moved([7], [1], [1, 2]),
+            _moved([7, 8], [1], [1]),
+            _moved([], [], [1]),
+            _moved([7], [SHARDS[-1] + 1], [1]),
+            _moved([7], [0], [1]),
+            _moved([7], [1], [0]),
+            _moved([7], [1], [-1]),
+            {**_moved([7], [1], [1]), "moved_numbers_i64": b"1234567"},
         ],
     )
     def test_columns_that_do_not_fit_together_are_refused(self, fields: dict[str, bytes]) -> None:

@@ -213,6 +213,84 @@ class TestWorkerLost:
         assert [type(effect) for effect in effects] == [Detach, Close]
 
 
+class TestMoved:
+    def test_unacked_inputs_wait_and_go_to_the_next_shard(self) -> None:
+        session = playing()
+        home = session.shard
+        for seq in (1, 2, 3):
+            session.received(command(seq), 0.0, WALL)
+        session.acked(1)
+        assert session.moved(home, home + 1, 9, 10.0) == (Seek(home + 1),)
+        assert session.received(command(4), 10.0, WALL) == ()
+        assert session.attach() == (Attach(home + 1, True, home, 9),)
+        assert session.received(command(5), 10.0, WALL) == ()
+        assert [item.seq for item in session.joined(2) if isinstance(item, Forward)] == [3, 4, 5]
+        assert session.received(command(6), 10.0, WALL) == (Forward(6, 0, 0, (1, 0)),)
+
+    def test_the_client_is_told_only_when_it_takes_long(self) -> None:
+        session = playing()
+        session.moved(session.shard, 9, 1, 10.0)
+        session.attach()
+        assert session.check(10.4) == ()
+        assert list(session.joined(0)) == []
+        session.moved(9, 8, 1, 20.0)
+        session.attach()
+        assert session.check(20.5) == (Tell(pb.Notice.CODE_SEARCHING),)
+        assert list(session.joined(0)) == [Tell(pb.Notice.CODE_RESUMED)]
+
+    def test_it_asks_the_next_owner_the_same(self) -> None:
+        session = playing()
+        home = session.shard
+        session.moved(home, 9, 3, 10.0)
+        asked = session.attach()
+        session.lost(10.1)
+        assert session.attach() == asked == (Attach(9, True, home, 3),)
+        session.joined(0)
+        session.lost(11.0)
+        assert session.attach() == (Attach(9, True),)
+
+    def test_a_login_follows_its_player(self) -> None:
+        session = Session(RULES, FRESH, 0.0)
+        session.received(hello(), 0.0, WALL)
+        session.token_used(True, 0.0)
+        home = session.shard
+        session.attach()
+        assert session.moved(home, 8, 2, 0.1) == (Seek(8),)
+        assert session.attach() == (Attach(8, False, home, 2),)
+        assert session.moved(8, 9, 7, 0.2) == (Seek(9),)
+        assert session.attach() == (Attach(9, False, 8, 7),)
+        assert session.state is SessionState.ATTACHING
+        assert session.joined(0) == [Greet(0)]
+
+    def test_a_player_who_is_nowhere_is_not_followed_for_ever(self) -> None:
+        session = playing()
+        at = session.shard
+        for hop in range(40):
+            session.moved(at, 100 + hop, 1, 10.0 + hop)
+            at = 100 + hop
+            session.attach()
+            if hop == 0:
+                session.check(10.5)
+            if hop < 20:
+                assert session.check(10.0 + hop) == ()
+        with pytest.raises(WireError, match="4009"):
+            session.check(50.0)
+
+    def test_only_the_shard_that_has_the_session_can_send_it_away(self) -> None:
+        session = playing()
+        home = session.shard
+        assert session.moved(home + 1, home + 2, 5, 10.0) == ()
+        session.lost(10.0)
+        assert session.moved(home, home + 2, 5, 10.0) == ()
+        assert (session.shard, session.attach()) == (home, (Attach(home, True),))
+
+    def test_a_session_that_ends_between_shards_leaves_the_next(self) -> None:
+        session = playing()
+        session.moved(session.shard, 9, 1, 10.0)
+        assert session.end(leaving=True) == (Detach(9, True),)
+        assert session.end(leaving=True) == ()
+
+
 class TestEnd:
     def test_bye(self) -> None:
         session = playing()
@@ -235,7 +313,9 @@ class TestEnd:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """A client that keeps to the protocol, a worker that dies and comes back, and messages that cross."""
+    """A client that keeps to the protocol, a player who changes shards, workers that die and come back, and messages
+    that cross.
+    """
 
     @initialize()
     def begin(self) -> None:
@@ -245,6 +325,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.link: list[int] = []
         self.joining = False
         self.up = True
+        self.shard = self.session.shard
+        self.after = (0, 0)
 
     def carry_out(self, effects: Effects) -> None:
         for effect in effects:
@@ -286,12 +368,30 @@ class AnyOrder(RuleBasedStateMachine):
     def come_back(self) -> None:
         if not self.up:
             self.up = self.joining = True
-            assert list(self.session.attach()) == [Attach(self.session.shard, True)]
+            assert list(self.session.attach()) == [Attach(self.shard, True, *self.after)]
+
+    @rule(to=st.integers(0, 3), reached=st.booleans())
+    def cross(self, to: int, reached: bool) -> None:
+        """The player goes to another shard, with some inputs on their way to the old one: they are lost."""
+        if not self.up or to == self.shard:
+            return
+        self.link.clear()
+        effects = self.session.moved(self.shard, to, self.sent + 1, self.now_s)
+        assert list(effects) == [Seek(to)]
+        self.after, self.shard = (self.shard, self.sent + 1), to
+        self.up = self.joining = False
+        if reached:
+            self.come_back()
+
+    @rule(shard=st.integers(0, 3))
+    def hear_of_an_old_move(self, shard: int) -> None:
+        if shard != self.shard or not self.up:
+            assert self.session.moved(shard, 3 - shard, 1, self.now_s) == ()
 
     @rule()
     def join(self) -> None:
         if self.joining:
-            self.joining = False
+            self.joining, self.after = False, (0, 0)
             self.carry_out(self.session.joined(self.applied))
 
     @rule(pause_s=st.floats(0.0, 0.3))

@@ -48,10 +48,10 @@ class Desk(Protocol):
         """The session wants to attach to this shard."""
 
     def tell_worker(self, session: Session, what: Attach | Detach) -> None:
-        """Send it to the worker of the session's home shard."""
+        """Send it to the worker of the shard it names."""
 
     def forward(self, session: Session, item: Forward) -> None:
-        """Send an input to the worker of the session's home shard."""
+        """Send an input to the worker of the session's shard."""
 
     def welcome(self, session: Session, last_seq: int) -> bytes:
         """Frame bytes of the session's Welcome."""

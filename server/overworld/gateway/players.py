@@ -157,7 +157,7 @@ class Players:
         """The session wants to attach to this shard."""
         session = connection.session
         before = self._sessions.get(session.session)
-        if before is not None:
+        if before is not None and before is not connection:
             before.close(CloseCode.REPLACED, "the session was taken up again on another socket", detach=False)
         self._sessions[session.session] = connection
         if self.routing.link_of(shard) is not None:
@@ -166,15 +166,20 @@ class Players:
             self.routing.wake()
 
     def tell_worker(self, session: Session, what: Attach | Detach) -> None:
-        """Send it to the worker of the session's home shard."""
+        """Send it to the worker of the shard it names."""
         link = self.routing.link_of(what.shard)
         if link is None:
+            # Only a session between shards can have nobody to leave: the shard it goes to ends it by itself, late.
+            telemetry.gateway_dropped_total.labels("detach_unreachable").inc()
             return
         message = LinkMessage()
         if isinstance(what, Attach):
             message.attach.MergeFrom(
-                link_pb2.Attach(shard=what.shard, session=session.session, player=session.player, resume=what.resume)
-            )
+                link_pb2.Attach(
+                    shard=what.shard, session=session.session, player=session.player, resume=what.resume,
+                    after_shard=what.after_shard, after_number=what.after_number,
+                )
+            )  # fmt: skip
         else:
             # Inputs that were taken before the goodbye count.
             self._flush_inputs(what.shard)
@@ -182,7 +187,7 @@ class Players:
         link.send(message)
 
     def forward(self, session: Session, item: Forward) -> None:
-        """Send an input to the worker of the session's home shard."""
+        """Send an input to the worker of the session's shard."""
         shard = session.shard
         columns = self._inputs.get(shard)
         if columns is None:
@@ -248,7 +253,8 @@ class Players:
             case "output":
                 self._output(link, message.output)
             case "refused":
-                self._refused(message.refused.session, message.refused.close_code)
+                refused = message.refused
+                self._end([(self._attached(refused.session, refused.shard, "refusal_stale"), refused.close_code)])
             case "notice":
                 self._notice(message.notice)
             case other:
@@ -271,23 +277,44 @@ class Players:
             link.close(str(error))
             return
         with telemetry.gateway_fanout_seconds.time():
+            ending = [(self._attached(session, tick.shard, "close_stale"), code) for session, code in tick.closed]
             self._join(tick)
             self._fanout.deliver(tick)
-            for session, code in tick.closed:
-                self._refused(session, code)
+            # After the acks: for the shard it leaves they are the last.
+            self._follow(tick)
+            self._end(ending)
         self._flush_watches()
         self._look_for_shards()
 
     def _join(self, tick: Tick) -> None:
         for number, last_seq in tick.joined:
-            connection = self._sessions.get(number)
-            if connection is not None:
-                connection.do(connection.session.joined(last_seq))
+            connection = self._attached(number, tick.shard, "join_stale")
+            if connection is None:
+                continue
+            since_s = connection.session.moving_since_s
+            connection.do(connection.session.joined(last_seq))
+            if since_s is not None and connection.session.serving:
+                telemetry.gateway_move_seconds.observe(self.now_s() - since_s)
 
-    def _refused(self, number: int, code: int) -> None:
+    def _follow(self, tick: Tick) -> None:
+        for number, shard, message in tick.moved:
+            connection = self._attached(number, tick.shard, "move_stale")
+            if connection is not None:
+                telemetry.gateway_moves_total.inc()
+                connection.do(connection.session.moved(tick.shard, shard, message, self.now_s()))
+
+    def _end(self, ending: Iterable[tuple[Connection | None, int]]) -> None:
+        for connection, code in ending:
+            if connection is not None:
+                connection.do(connection.session.refused(code, worker_reason(code)))
+
+    def _attached(self, number: int, shard: int, otherwise: str) -> Connection | None:
+        """Who plays a session in a shard. None, counted as `otherwise`, where nobody here does (any more)."""
         connection = self._sessions.get(number)
-        if connection is not None:
-            connection.do(connection.session.refused(code, worker_reason(code)))
+        if connection is None or not connection.session.attached or connection.session.shard != shard:
+            telemetry.gateway_dropped_total.labels(otherwise).inc()
+            return None
+        return connection
 
     def _notice(self, notice: link_pb2.ShardNotice) -> None:
         if notice.code not in client_pb2.Notice.Code.values():

@@ -5,7 +5,9 @@
         \\-------------------------- end ----------------------------------> OVER
 
 A session outlives its worker: while PLAYING, `serving` says whether a worker has it. Inputs are kept until they are
-acked, and sent again to the next worker, which ignores what it has applied already.
+acked, and sent again to the next worker, which ignores what it has applied already. It outlives its shard, too: where
+its player goes to live in another one (`moved`), it attaches there, and the rest is as after a worker's death. A login
+begins at the player's home shard and follows it the same way.
 """
 
 from __future__ import annotations
@@ -68,10 +70,14 @@ class Seek:
 
 @dataclass(frozen=True, slots=True)
 class Attach:
-    """Ask the shard's worker to let the session play."""
+    """Ask the shard's worker to let the session play; once it has applied `after_shard`'s message `after_number`, where
+    that is not 0: the player is in it.
+    """
 
     shard: int
     resume: bool
+    after_shard: int = 0
+    after_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,9 @@ class Session:
         """The client software's name, as it gave it; for logs."""
         self.duplicates = 0
         """Inputs that had come before, and were not passed on again."""
+        self.moving_since_s: float | None = None
+        """When the player left the shard that served it; None while it is not between shards."""
+        self._after = (0, 0)
         self._resume = False
         self._last_sent = 0
         self._applied = 0
@@ -219,14 +228,29 @@ class Session:
         return (Seek(self.shard),)
 
     def attach(self) -> Effects:
-        """The home shard's worker can be reached, and does not know of this session."""
+        """The shard's worker can be reached, and does not know of this session."""
         if self.state not in (SessionState.ATTACHING, SessionState.PLAYING):
             return ()
         self.attached = True
-        return (Attach(self.shard, self._resume),)
+        return (Attach(self.shard, self._resume, *self._after),)
+
+    def moved(self, from_shard: int, to_shard: int, number: int, now_s: float) -> Effects:
+        """The player lives in another shard since `from_shard`'s message of this number: follow it. Nothing where the
+        session is not attached to `from_shard` (any more).
+        """
+        if not self.attached or self.shard != from_shard:
+            return ()
+        self.attached = self.serving = False
+        self.shard, self._after = to_shard, (from_shard, number)
+        if self.moving_since_s is None:
+            self.moving_since_s = now_s
+        if self._unserved_s == math.inf:
+            # Else the wait goes on that has begun already: it bounds any chain of moves.
+            self._unserve(now_s)
+        return (Seek(to_shard),)
 
     def lost(self, now_s: float) -> None:
-        """The home shard's worker cannot be reached any more."""
+        """The shard's worker cannot be reached any more."""
         if self.attached:
             self.attached = self.serving = False
             if self.state is SessionState.PLAYING:
@@ -248,6 +272,7 @@ class Session:
             self.acked(last_seq)
             effects += self._waiting
         self.serving = True
+        self._after, self.moving_since_s = (0, 0), None
         if self._told:
             effects.append(Tell(pb.Notice.CODE_RESUMED))
         self._told, self._unserved_s, self.deadline_s = False, math.inf, math.inf
@@ -282,10 +307,12 @@ class Session:
 
     def end(self, leaving: bool) -> Effects:
         """The socket is gone, or will be. `leaving`: the player said goodbye."""
-        attached, self.attached, self.serving = self.attached, False, False
+        here = self.attached or self.moving_since_s is not None
+        self.attached = self.serving = False
+        self.moving_since_s = None
         self.state = SessionState.OVER
         self.deadline_s = math.inf
-        return (Detach(self.shard, leaving),) if attached else ()
+        return (Detach(self.shard, leaving),) if here else ()
 
     def _unserve(self, now_s: float) -> None:
         self._unserved_s = now_s

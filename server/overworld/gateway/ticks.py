@@ -43,6 +43,8 @@ class Tick:
     """(session, close code)"""
     joined: list[tuple[int, int]]
     """(session, last input applied before)"""
+    moved: list[tuple[int, int, int]]
+    """(session, shard its player lives in now, number of the message that carried it there)"""
 
 
 def decode(output: TickOutput, grid: Grid) -> Tick:
@@ -64,6 +66,7 @@ def decode(output: TickOutput, grid: Grid) -> Tick:
         owns=_cut(_i64(output.own_sessions_i64), output.own_sizes_u32, output.owns),
         closed=_pairs(output.closed_sessions_i64, output.closed_codes_u32),
         joined=_pairs(output.joined_sessions_i64, output.joined_seqs_u32),
+        moved=_moved(output, grid.shard_count),
     )
     if bool((cells[1:] < cells[:-1]).any()):
         raise LinkError("update cells do not ascend")
@@ -71,6 +74,20 @@ def decode(output: TickOutput, grid: Grid) -> Tick:
     if any(cell >= cells_max for _, cell in tick.views) or any(cell >= cells_max for cell, _ in tick.keyframes):
         raise LinkError(f"a cell number in a world of {cells_max} cells is too large")
     return tick
+
+
+def _moved(output: TickOutput, shard_count: int) -> list[tuple[int, int, int]]:
+    if not output.moved_sessions_i64 and not output.moved_shards_u32 and not output.moved_numbers_i64:
+        return []
+    places = _pairs(output.moved_sessions_i64, output.moved_shards_u32)
+    numbers = _i64(output.moved_numbers_i64)
+    if len(numbers) != len(places):
+        raise LinkError(f"{len(numbers)} message numbers and {len(places)} moves do not belong together")
+    moved = [(session, shard, number) for (session, shard), number in zip(places, numbers, strict=True)]
+    for _, shard, number in moved:
+        if shard >= shard_count or shard == output.shard or number < 1:
+            raise LinkError(f"a move from shard {output.shard} to {shard} of {shard_count} by message {number}")
+    return moved
 
 
 def _u32(column: bytes) -> U32:
