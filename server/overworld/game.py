@@ -52,18 +52,30 @@ from overworld.world.fields import (
     Int16,
     Int32,
     Int64,
+    Moment,
     Motion,
     UInt8,
     UInt16,
 )
 from overworld.world.grid import Grid
-from overworld.world.schema import Entity, Input, Player, compile_entity, compile_input, compile_player
+from overworld.world.messages import MessageColumns
+from overworld.world.schema import (
+    Entity,
+    Input,
+    Message,
+    Player,
+    compile_entity,
+    compile_input,
+    compile_message,
+    compile_player,
+)
 from overworld.world.state import PLAYER_COLUMNS, Shard
 from overworld.world.table import MotionColumns, Table
 
-API_VERSION = 1
+API_VERSION = 2
 
 Ints = npt.NDArray[np.int64]
+_SERVER_TABLES = ("Player", "Neighbour", "Trail")
 
 __all__ = [
     "ANGLE_SCALE",
@@ -84,6 +96,9 @@ __all__ = [
     "Int32",
     "Int64",
     "Ints",
+    "Message",
+    "MessageColumns",
+    "Moment",
     "Motion",
     "MotionColumns",
     "Player",
@@ -165,6 +180,8 @@ class Title:
     world: ClassVar[Grid]
     entities: ClassVar[tuple[type[Entity], ...]]
     inputs: ClassVar[tuple[type[Input], ...]] = ()
+    messages: ClassVar[tuple[type[Message], ...]] = ()
+    """What its shards tell each other: `shard.send_to_place`, `shard.send_to_entity`, `shard.messages`."""
     player: ClassVar[type[Player]] = Player
     grace_seconds: ClassVar[int] = 30
     """How long an avatar waits for a player whose socket was lost."""
@@ -198,8 +215,8 @@ def contract_of(title: Title, world: str, seed: int = 0, grid: Grid | None = Non
     try:
         columns = compile_player(kind.player)
         names = [entity.__name__ for entity in kind.entities]
-        if len({*names, "Player"}) != len(names) + 1:
-            raise ValueError(f"entities {names} must differ in name from each other and from Player")
+        if len({*names, *_SERVER_TABLES}) != len(names) + len(_SERVER_TABLES):
+            raise ValueError(f"entities {names} must differ in name from each other and from {_SERVER_TABLES}")
         position_units = (grid or kind.world).units_per_one
         for entity in kind.entities:
             motion = compile_entity(entity).motion
@@ -222,6 +239,7 @@ def contract_of(title: Title, world: str, seed: int = 0, grid: Grid | None = Non
             grace_ticks=kind.grace_seconds * (grid or kind.world).tick_hz,
             inputs_per_tick_max=kind.inputs_per_tick_max,
             commit_level=kind.commit_level,
+            messages=tuple(compile_message(m) for m in kind.messages),
         )
     except (AttributeError, ValueError, TypeError) as error:
         raise TitleError(f"title {kind.__name__} cannot be used: {error}") from error

@@ -9,7 +9,7 @@ from overworld.shard.inputs import SessionEvent, TickInputs, TickOutcome
 from tests.shard.meadow import Sheep, Shepherd, meadow_core
 
 JOIN, RESUME, LOST, BYE = SessionEvent.JOIN, SessionEvent.RESUME, SessionEvent.LOST, SessionEvent.BYE
-ALICE = 7
+ALICE = 8
 
 
 def step(core: ShardCore, *events: tuple[SessionEvent, int, int]) -> TickOutcome:

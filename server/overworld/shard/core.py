@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from overworld.errors import TitleError
 from overworld.game import InputColumns, Inputs, Title
+from overworld.shard.borders import Borders, columns_of
 from overworld.shard.digest import state_digest
 from overworld.shard.inputs import SessionEvent, TickInputs, TickOutcome
 from overworld.shard.interest import view_cells
@@ -35,6 +36,7 @@ class ShardCore:
         self.index = index
         self.shard = Shard(contract, index, tuple(title.entities))
         self.sessions = Sessions(self.shard)
+        self._borders = Borders(self.shard, title)
         self._owns = Owns()
         self._replication = Replication(contract.grid, index, self.shard.tables)
 
@@ -42,6 +44,10 @@ class ShardCore:
     def tick(self) -> int:
         """The last tick stepped."""
         return self.shard.tick
+
+    def received(self, from_shard: int) -> int:
+        """Number of the last message of that shard that was applied here; 0 where none was."""
+        return self._borders.received(from_shard)
 
     def setup(self) -> None:
         """Fill a new shard: the title's setup, at tick 0."""
@@ -51,8 +57,11 @@ class ShardCore:
     def step(self, inputs: TickInputs) -> TickOutcome:
         """Advance one tick. Raises TitleError (with the title's own error as its cause) where a verb failed."""
         self.shard.begin_tick(self.shard.tick + 1)
-        changes = self.sessions.apply(inputs.events)
         try:
+            arrivals = self._borders.take(inputs.messages)
+            if inputs.messages:
+                self.sessions.forget_index()
+            changes = self.sessions.apply(inputs.events)
             if len(changes.leaving):
                 self.title.leave(self.shard, changes.leaving)
                 self.shard.take_avatar(changes.leaving)
@@ -65,6 +74,9 @@ class ShardCore:
                 f"{self.title.name} failed at tick {self.tick} of shard {self.index}: {error!r}"
             ) from error
         closed = np.concatenate((changes.closed, self.sessions.kick()), axis=1)
+        departures = self._borders.send(changes.leaving)
+        if departures.moved:
+            self.sessions.forget_index()
         return TickOutcome(
             tick=self.tick,
             acks=applied,
@@ -72,6 +84,11 @@ class ShardCore:
             views=self._views(),
             closed=(closed[0], closed[1]),
             owns=self._owns.changed(self.shard.tables, self.shard.players, changes.fresh),
+            outbox=tuple(departures.outbox),
+            moved=columns_of(changes.moved + departures.moved),
+            arrived=(np.array(arrivals.sessions, np.int64), np.array(arrivals.players, np.int64)),
+            undelivered=arrivals.undelivered + departures.undelivered,
+            alarms=tuple(arrivals.alarms),
         )
 
     def encode(self) -> CellUpdates:

@@ -19,7 +19,7 @@ def state_digest(shard: Shard) -> bytes:
     """16 bytes: equal exactly where two states are equal (up to the hash)."""
     hasher = xxhash.xxh3_128()
     hasher.update(struct.pack("<qq", shard.index, shard.tick))
-    for table in [*shard.tables, shard.players]:
+    for table in shard.state_tables:
         hasher.update(struct.pack("<qq", len(table), table.next_id))
         hasher.update(table.kind.name.encode())
         hasher.update(np.ascontiguousarray(table.ids).data)
@@ -31,7 +31,7 @@ def state_digest(shard: Shard) -> bytes:
 def column_digests(shard: Shard) -> dict[str, str]:
     """Hex digests by "Table.column", for naming the first column in which two states differ."""
     found: dict[str, str] = {}
-    for table in [*shard.tables, shard.players]:
+    for table in shard.state_tables:
         found[f"{table.kind.name}.ids"] = _hex(table, None)
         for index, name in enumerate(table.kind.names):
             found[f"{table.kind.name}.{name}"] = _hex(table, index)

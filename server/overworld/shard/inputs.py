@@ -68,9 +68,9 @@ class TickOutcome:
 
     `acks`: (sessions, last input applied); `joined`: (sessions, last input applied before); `views`: (sessions, world
     cell at the centre of their view); `closed`: (sessions, close codes); `owns`: (sessions, piece sizes, ready Frame
-    bytes); `moved`: (sessions, shards, numbers), whose player lives in another shard, in which it arrives or arrived with
-    the message of that number; `arrived`: (sessions, players) that came with a handover and are online. `alarms`: what
-    should never be, for people.
+    bytes); `moved`: (sessions, shards, numbers), whose player lives in another shard, in which it arrives or arrived
+    with the message of that number; `arrived`: (sessions, players) that came with a handover and are online. `alarms`:
+    what should never be, for people.
     """
 
     tick: int

@@ -23,7 +23,8 @@ REPLACED, SESSION_OVER = 4001, 4008
 @dataclass(frozen=True)
 class SessionChanges:
     """What a tick's events came to. `joining`, `leaving`, `fresh`: rows of the player table; `closed`: int64[2, n]
-    (sessions, codes).
+    (sessions, codes); `moved`: (session, shard, number), whose player lives in another shard since the message of that
+    number.
     """
 
     joining: Ints
@@ -31,6 +32,7 @@ class SessionChanges:
     fresh: Ints
     joined: tuple[Ints, Ints]
     closed: Ints
+    moved: list[tuple[int, int, int]]
 
 
 class Sessions:
@@ -67,9 +69,13 @@ class Sessions:
         leaving: dict[int, None] = {}
         fresh: dict[int, None] = {}
         closed: list[tuple[int, int]] = []
+        moved: list[tuple[int, int, int]] = []
         for code, session, player in events:
             row = int(players.rows_of(np.array([player], np.int64))[0])
-            if code in (SessionEvent.JOIN, SessionEvent.RESUME):
+            if row >= 0 and players.away[row]:
+                if code in (SessionEvent.JOIN, SessionEvent.RESUME):
+                    moved.append((session, int(players.away[row]) - 1, int(players.away_number[row])))
+            elif code in (SessionEvent.JOIN, SessionEvent.RESUME):
                 self._join(row, session, code, joining, fresh, closed)
             elif row >= 0 and int(players.session[row]) == session:
                 self._drop(row, code, leaving)
@@ -84,6 +90,7 @@ class Sessions:
             fresh=rows,
             joined=(players.session[rows].copy(), players.last_seq[rows].copy()),
             closed=np.array(closed, np.int64).reshape(-1, 2).T,
+            moved=moved,
         )
 
     def kick(self) -> Ints:

@@ -46,7 +46,7 @@ class Frozen:
 def freeze(core: ShardCore) -> Frozen:
     """Copy the state. Call between steps."""
     columns: list[tuple[str, str, Ints]] = []
-    for table in [*core.shard.tables, core.shard.players]:
+    for table in core.shard.state_tables:
         columns.append((table.kind.name, _IDS, table.ids.copy()))
         columns.append((table.kind.name, _NEXT, np.array([table.next_id], np.int64)))
         copied = table.columns.copy()
@@ -108,7 +108,7 @@ def restore(core: ShardCore, data: bytes) -> record_pb2.SnapshotHead:
     if (head.world, head.title, head.shard) != (core.contract.world, core.contract.title, core.index):
         raise SnapshotCorrupt(f"it belongs to {head.world}/{head.title} shard {head.shard}")
     stored = _columns(head, memoryview(data)[_HEAD.size + struct.unpack_from("<I", data, 4)[0] :])
-    for table in [*core.shard.tables, core.shard.players]:
+    for table in core.shard.state_tables:
         _load(core, table, stored.get(table.kind.name, {}), head.title_version)
     core.shard.begin_tick(head.tick)
     core.sessions.forget_index()
@@ -132,7 +132,7 @@ def _columns(head: record_pb2.SnapshotHead, body: memoryview) -> dict[str, dict[
 def _load(core: ShardCore, table: Table, stored: dict[str, Ints], version: int) -> None:
     ids = stored.pop(_IDS, np.zeros(0, np.int64))
     next_id = int(stored.pop(_NEXT, np.array([table.next_id]))[0])
-    if version != core.contract.title_version:
+    if version != core.contract.title_version and table.kind.name not in ("Neighbour", "Trail"):
         stored = core.title.migrate(table.kind.name, version, stored)
     if any(len(values) != len(ids) for values in stored.values()) or (len(ids) > 1 and (np.diff(ids) <= 0).any()):
         raise SnapshotCorrupt(f"table {table.kind.name}: rows do not agree")

@@ -12,8 +12,8 @@ from overworld.game import (
     Grid,
     Input,
     Inputs,
-    Int64,
     Ints,
+    Moment,
     Motion,
     Shard,
     Table,
@@ -36,7 +36,7 @@ class Wanderer(Entity):
     """An avatar that nobody plays: it takes a new heading every half to whole second."""
 
     at = Motion()
-    turn_tick = Int64()
+    turn_tick = Moment()
 
 
 class Heading(Input):
@@ -89,7 +89,7 @@ class Roam(Title):
             wanderers.turn_tick[rows] = shard.tick + shard.random("turn", len(rows), max(1, hz // 2), hz + 1)
         for table in (avatars, wanderers):
             table.at.advance()
-            table.at.bounce(shard.bounds)
+            table.at.bounce(shard.grid.world_bounds)
 
 
 def _scatter(shard: Shard, table: Table, rows: Ints) -> None:

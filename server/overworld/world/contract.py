@@ -34,6 +34,7 @@ class WorldContract:
     grace_ticks: int = 600
     inputs_per_tick_max: int = 4
     commit_level: int = 1
+    messages: tuple[InputKind, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -62,4 +63,5 @@ class WorldContract:
             ],
             "player": columns(self.player_columns),
             "inputs": [[i.name, columns(i.fields)] for i in self.inputs],
+            "messages": [[m.name, columns(m.fields)] for m in self.messages],
         }

@@ -34,7 +34,8 @@ class Field:
     """One whole-number column.
 
     `minimum` and `maximum` bound input values (checked on arrival) and document entity values. Values of a field with
-    `modulo` wrap at it. `units_per_one` is the number of steps in one of the title's measure.
+    `modulo` wrap at it. `units_per_one` is the number of steps in one of the title's measure. A `moment` is a tick
+    number of its shard: it is translated when its entity moves to another shard, whose ticks are counted otherwise.
     """
 
     minimum: int = -WIRE_MAX
@@ -43,6 +44,7 @@ class Field:
     modulo: int = 0
     units_per_one: int = 1
     default: int = 0
+    moment: bool = False
 
     @overload
     def __get__(self, instance: None, owner: type) -> Any: ...
@@ -87,6 +89,13 @@ def Int64(audience: Audience = SERVER, default: int = 0) -> Any:
     if audience is not SERVER:
         raise ValueError("an Int64 field does not fit the wire; its audience must be SERVER")
     return Field(-(2**63), 2**63 - 1, SERVER, default=default)
+
+
+def Moment() -> Any:
+    """A tick number of the shard. Simulation state only. Compare it with `shard.tick` and with nothing else: shards
+    count their ticks apart, and an entity that crosses a border takes its moments along as so many ticks from now.
+    """
+    return Field(-(2**63), 2**63 - 1, SERVER, moment=True)
 
 
 def Angle(steps: int = 256, audience: Audience = NEAR, default: int = 0) -> Any:

@@ -102,6 +102,17 @@ class Grid:
         cy = np.clip(y // self.cell_size, 0, self.cells_y - 1)
         return cy * self.cells_x + cx
 
+    def shards_of(self, x: Ints, y: Ints) -> Ints:
+        """The shard that each position belongs to, int64[n]. Positions outside the world count to the nearest shard."""
+        cy, cx = np.divmod(self.cells_of(x, y), self.cells_x)
+        shards: Ints = (cy // self.shard_cells_y) * self.shards[0] + cx // self.shard_cells_x
+        return shards
+
+    @property
+    def world_bounds(self) -> tuple[int, int, int, int]:
+        """(x0, y0, x1, y1) of the whole world in position units, upper bounds exclusive."""
+        return 0, 0, self.cells_x * self.cell_size, self.cells_y * self.cell_size
+
     def view_of(self, cell: int) -> tuple[int, ...]:
         """Cells seen from a cell, ascending: those whose nearest point lies within `view` of its square."""
         return _view_of(self, cell)

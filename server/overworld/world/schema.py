@@ -18,6 +18,7 @@ _TABLE_NAMES = "admit columns ids kind load next_id private public remove rows r
 _RESERVED = frozenset((*MOTION_COLUMNS, *_TABLE_NAMES.split()))
 """What columns may not be called: attributes of tables."""
 _RESERVED_INPUT = frozenset({"last", "player", "row", "seen_tick"})
+_RESERVED_MESSAGE = frozenset({"entity", "sender"})
 
 
 class Entity:
@@ -32,6 +33,10 @@ class Player:
 
 class Input:
     """Base class of a title's inputs. Class attributes made with `Int8`, `Bool`, ... are what a client sends."""
+
+
+class Message:
+    """Base class of what a title's shards tell each other. Class attributes made with `Int32`, ... are its content."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,15 @@ def compile_input(cls: type[Input]) -> InputKind:
     wide = [name for name, field in declared.items() if field.minimum < -WIRE_MAX or field.maximum > WIRE_MAX]
     if wide:
         raise ValueError(f"{cls.__name__}: fields {wide} do not fit the wire")
+    return InputKind(cls.__name__, tuple(Column(name, field) for name, field in declared.items()))
+
+
+def compile_message(cls: type[Message]) -> InputKind:
+    """The kind of a `Message` subclass. Raises ValueError for a Motion field or a moment."""
+    declared = _declared(cls)
+    if any(isinstance(v, Motion) or v.moment for v in declared.values()):
+        raise ValueError(f"{cls.__name__}: a message has no Motion field and no Moment")
+    _check_names(cls, declared, _RESERVED_MESSAGE)
     return InputKind(cls.__name__, tuple(Column(name, field) for name, field in declared.items()))
 
 

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from overworld.world import near, random
 from overworld.world.contract import WorldContract
-from overworld.world.fields import Audience, Field
+from overworld.world.fields import SERVER, Field
 from overworld.world.grid import Grid
-from overworld.world.schema import Column, Entity, Kind, motion_name
+from overworld.world.messages import MessageColumns, Outgoing
+from overworld.world.schema import Column, Entity, Kind, Message, motion_name
 from overworld.world.table import MotionColumns, Table
 
 Ints = npt.NDArray[np.int64]
@@ -27,15 +28,31 @@ PLAYER_COLUMNS = (
     "lost_tick",
     "view_cell",
     "kick_code",
+    "away",
+    "away_number",
 )
-"""What the server keeps for each player, before the title's own columns. `avatar_kind` is -1 without an avatar."""
+"""What the server keeps for each player, before the title's own columns. `avatar_kind` is -1 without an avatar. `away`
+is 0 for a player who is here; one who left for another shard leaves a row with that shard's number plus 1, and the
+number of the message that took him there.
+"""
+NEIGHBOUR_COLUMNS = ("sent", "received")
+"""What a shard keeps for each shard it has to do with (the row's id): number of the last message sent to it, and of the
+last one of its own applied here. Counters that are state make delivery exactly once: they are saved, replayed and
+recovered with what the messages did.
+"""
+TRAIL_COLUMNS = ("shard", "tick")
+"""Where an entity (the row's id) went that left this shard, and when."""
 
 
 def player_kind(contract: WorldContract) -> Kind:
     """The kind of a shard's player table: the server's columns, then the title's. Row ids are player ids."""
-    server = Field(audience=Audience.SERVER)
-    own = tuple(Column(name, server) for name in PLAYER_COLUMNS)
+    own = tuple(Column(n, Field(audience=SERVER, moment=n == "lost_tick")) for n in PLAYER_COLUMNS)
     return Kind("Player", None, (), (), own + contract.player_columns)
+
+
+def ledger_kind(name: str, columns: tuple[str, ...]) -> Kind:
+    """The kind of a table that only the server itself reads."""
+    return Kind(name, None, (), (), tuple(Column(column, Field(audience=SERVER)) for column in columns))
 
 
 class Shard:
@@ -60,9 +77,18 @@ class Shard:
             for i, (kind, cls) in enumerate(zip(contract.kinds, entities, strict=True))
         ]
         self.players = Table(player_kind(contract), None, 0, 1)
+        self.neighbours = Table(ledger_kind("Neighbour", NEIGHBOUR_COLUMNS), None, 0, 1)
+        self.trail = Table(ledger_kind("Trail", TRAIL_COLUMNS), None, 0, 1)
         self._by_class = dict(zip(entities, self.tables, strict=True))
         self._kind_of = {id(table): i for i, table in enumerate(self.tables)}
         self._drawn: dict[str, int] = {}
+        self._messages: dict[str, MessageColumns] = {}
+        self.outgoing = Outgoing()
+
+    @property
+    def state_tables(self) -> list[Table]:
+        """Every table that is state, in the order of digests and snapshots."""
+        return [*self.tables, self.players, self.neighbours, self.trail]
 
     # ------------------------------------------------------------ for titles
 
@@ -131,6 +157,26 @@ class Shard:
         found = order[at]
         return np.where(avatars[found] == ids, mine[found], -1)
 
+    def messages(self, kind: type[Message]) -> MessageColumns:
+        """What shards sent here with `send_to_place` and `send_to_entity` that arrived for this tick, in order."""
+        return self._messages.get(kind.__name__) or MessageColumns.none(self._message_fields(kind))
+
+    def send_to_place(self, kind: type[Message], x: Ints, y: Ints, /, **fields: Ints) -> None:
+        """Tell the shards that own the places (x, y), int64[n] position units; it arrives there in a tick or two.
+
+        `fields`: every field of the message, int64[n] or one number. A place of this very shard is served as well.
+        """
+        x, y = np.asarray(x, np.int64), np.asarray(y, np.int64)
+        self.outgoing.add(kind.__name__, self.grid.shards_of(x, y), None, self._values(kind, len(x), fields))
+
+    def send_to_entity(self, kind: type[Message], ids: Ints, shards: Ints, /, **fields: Ints) -> None:
+        """Tell whichever shard has these entities, int64[n]. `shards`: where they were last known to be, int64[n] or
+        one number; a shard they left passes the message on after them, for a minute.
+        """
+        ids = np.asarray(ids, np.int64)
+        shards = np.broadcast_to(np.asarray(shards, np.int64), ids.shape)
+        self.outgoing.add(kind.__name__, shards, ids, self._values(kind, len(ids), fields))
+
     def kick(self, players: Ints, code: int = 4012) -> None:
         """End these players' sessions at the end of the tick; their sockets close with `code`."""
         self.players.kick_code[players] = code
@@ -141,3 +187,23 @@ class Shard:
         """Set the time of the step that follows, and start every random stream anew."""
         self.tick = tick
         self._drawn.clear()
+        self._messages.clear()
+
+    def offer(self, messages: dict[str, MessageColumns]) -> None:
+        """What arrived for this tick, by the message kind's name."""
+        self._messages = messages
+
+    def _values(self, kind: type[Message], count: int, fields: dict[str, Ints]) -> Ints:
+        names = self._message_fields(kind)
+        if set(fields) != set(names):
+            raise ValueError(f"{kind.__name__} has the fields {sorted(names)}, not {sorted(fields)}")
+        values = np.zeros((len(names), count), np.int64)
+        for i, name in enumerate(names):
+            values[i] = fields[name]
+        return values
+
+    def _message_fields(self, kind: type[Message]) -> tuple[str, ...]:
+        for declared in self.contract.messages:
+            if declared.name == kind.__name__:
+                return tuple(c.name for c in declared.fields)
+        raise ValueError(f"the title does not list {kind.__name__} among its messages")

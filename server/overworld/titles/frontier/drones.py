@@ -59,9 +59,9 @@ def think(shard: Shard, rules: Rules) -> None:
 
 
 def move(shard: Shard, drones: Table) -> None:
-    """Drones fly on, and turn round at walls."""
+    """Drones fly on, and turn round at the world's end."""
     drones.at.advance()
-    hit = np.flatnonzero(drones.at.bounce(shard.bounds))
+    hit = np.flatnonzero(drones.at.bounce(shard.grid.world_bounds))
     drones.heading[hit] = octant_angle(drones.at.vx[hit], drones.at.vy[hit])
 
 

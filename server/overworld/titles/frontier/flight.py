@@ -72,7 +72,7 @@ def fly(shard: Shard, ships: Table, rules: Rules) -> None:
         at.vx[pushed] = _ease(at.vx[pushed], full * cosines(heading) // ANGLE_SCALE, shift, rules.ease_least)
         at.vy[pushed] = _ease(at.vy[pushed], full * sines(heading) // ANGLE_SCALE, shift, rules.ease_least)
     ships.at.advance()
-    ships.at.bounce(shard.bounds)
+    ships.at.bounce(shard.grid.world_bounds)
 
 
 def _ease(value: Ints, wanted: Ints, shift: Ints, least: int) -> Ints:
@@ -111,6 +111,7 @@ def spawn_bolts(
     bolts.at.vx[new] = at.vx[rows] + ahead_x * rules.muzzle_speed // ANGLE_SCALE
     bolts.at.vy[new] = at.vy[rows] + ahead_y * rules.muzzle_speed // ANGLE_SCALE
     bolts.owner[new] = owners.ids[rows]
+    bolts.home[new] = shard.index
     bolts.damage[new] = damage
     bolts.hostile[new] = hostile
     bolts.end_tick[new] = shard.tick + rules.bolt_ticks

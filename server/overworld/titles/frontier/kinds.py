@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from overworld.game import OWNER, SERVER, Angle, Bool, Entity, Input, Int8, Int32, Int64, Motion, Player, UInt8
+from overworld.game import (
+    OWNER,
+    SERVER,
+    Angle,
+    Bool,
+    Entity,
+    Input,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Message,
+    Moment,
+    Motion,
+    Player,
+    UInt8,
+)
 
 PROTECTED, THRUSTING, DEAD = 1, 2, 4
 """Bits of `Ship.flags`. A dead ship stays where it died, touches nothing, and comes back elsewhere."""
@@ -25,10 +41,12 @@ class Ship(Entity):
     fire = Bool(audience=SERVER)
     tapped = Bool(audience=SERVER)
     """The trigger was pulled since the last step, even if it is let go by now."""
-    fire_tick = Int64()
-    recharge_tick = Int64()
-    safe_tick = Int64()
-    respawn_tick = Int64()
+    fire_tick = Moment()
+    recharge_tick = Moment()
+    safe_tick = Moment()
+    respawn_tick = Moment()
+    struck = Int64()
+    """The last bolt that hit from another shard: it is reported more than once."""
 
 
 class Bolt(Entity):
@@ -37,10 +55,12 @@ class Bolt(Entity):
     at = Motion()
     owner = Int64()
     """Entity id of the ship or drone that fired it."""
+    home = Int16(audience=SERVER)
+    """Shard it was fired in: where its owner was then."""
     damage = UInt8(audience=SERVER)
     hostile = Bool(audience=SERVER)
     """Fired by a drone: it spares drones."""
-    end_tick = Int64()
+    end_tick = Moment()
 
 
 class Drone(Entity):
@@ -49,7 +69,8 @@ class Drone(Entity):
     at = Motion()
     heading = Angle()
     hp = UInt8(default=40)
-    think_tick = Int64()
+    think_tick = Moment()
+    struck = Int64()
 
 
 class Crystal(Entity):
@@ -65,6 +86,31 @@ class Steer(Input):
     turn = Int8(-1, 1)
     thrust = Int8(-1, 1)
     fire = Bool()
+
+
+class Shot(Message):
+    """A bolt's way of one tick, to a shard it came near: whoever is hit there is that shard's to hurt."""
+
+    bolt = Int64()
+    owner = Int64()
+    home = Int16(audience=SERVER)
+    x = Int32()
+    y = Int32()
+    vx = Int32()
+    vy = Int32()
+    damage = UInt8()
+    hostile = Bool()
+
+
+class Spent(Message):
+    """To a bolt: it has hit, in another shard than its own."""
+
+
+class Points(Message):
+    """To a ship: its bolt has hit, in another shard than its own."""
+
+    points = Int32()
+    kills = UInt8()
 
 
 class Pilot(Player):

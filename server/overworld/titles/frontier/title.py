@@ -6,17 +6,18 @@ import numpy as np
 
 from overworld.game import Grid, Inputs, Ints, Shard, Title
 from overworld.titles.frontier import combat, crystals, drones, flight
-from overworld.titles.frontier.kinds import Bolt, Crystal, Drone, Pilot, Ship, Steer
+from overworld.titles.frontier.kinds import Bolt, Crystal, Drone, Pilot, Points, Ship, Shot, Spent, Steer
 from overworld.titles.frontier.rules import rules_of
 
 
 class Frontier(Title):
-    """A top-down open world: ships with inertia, bolts, drones and crystals. Shard borders are walls."""
+    """A top-down open world: ships with inertia, bolts, drones and crystals. Nobody notices where shards meet."""
 
     name, version = "frontier", 1
     world = Grid(width=1536, height=1536, cell=32, shards=(2, 1), view=64, tick_hz=20)
     entities = (Ship, Bolt, Drone, Crystal)
     inputs = (Steer,)
+    messages = (Shot, Spent, Points)
     player = Pilot
 
     def setup(self, shard: Shard) -> None:
@@ -45,6 +46,7 @@ class Frontier(Title):
     def step(self, shard: Shard, inputs: Inputs) -> None:
         """One tick: commands, guns, motion, hits, crystals."""
         rules, ships = rules_of(shard.grid), shard[Ship]
+        combat.hear(shard)
         flight.take_commands(ships, inputs[Steer])
         flight.come_back(shard, ships, rules)
         flight.turn(shard, ships)
