@@ -119,6 +119,9 @@ outbox_waiting = Gauge("overworld_outbox_waiting", "Messages sent that their rec
 attaches_waiting_total = Counter(
     "overworld_attaches_waiting", "Sessions that came before their player and waited, by what came of it", ["end"]
 )
+title_messages_undelivered_total = Counter(
+    "overworld_title_messages_undelivered", "Messages of titles to entities that were nowhere to be found"
+)
 core_alarms_total = Counter("overworld_core_alarms", "Things that should not be, seen by a tick; the log says which")
 
 # ---------------------------------------------------------------- worker: ownership
@@ -137,6 +140,18 @@ rebases_total = Counter("overworld_rebases", "Journals begun anew at a snapshot 
 journals_lost_total = Counter(
     "overworld_journals_lost", "Shards that went on from a snapshot because Redis lost their journal and no owner lived"
 )
+standby_lag_ticks = Gauge("overworld_standby_lag_ticks", "Ticks that the worst of this process' standbys is behind")
+standbys = Gauge("overworld_standbys", "Shards followed here, by whether they could be taken over now", ["state"])
+standby_restarts_total = Counter("overworld_standby_restarts", "Times that a follower began again at a snapshot")
+standby_takeovers_total = Counter("overworld_standby_takeovers", "Shards taken over from a follower's state")
+migrations_total = Counter("overworld_migrations", "Shards asked to move to this process, by result", ["result"])
+migration_seconds = Histogram(
+    "overworld_migration_seconds",
+    "Steps of moving a shard here; pause is what players see of it",
+    ["step"],
+    buckets=_FAST_S,
+)
+yields_total = Counter("overworld_yields", "Times that another process asked for a shard of this one", ["result"])
 divergence_total = Counter("overworld_divergence", "Replays that disagreed with the journal")
 loop_gaps_total = Counter("overworld_loop_gaps", "Times that this process stood still for half a lease or longer")
 snapshot_age_seconds = Gauge("overworld_snapshot_age_seconds", "Age of the oldest shard's newest snapshot")
