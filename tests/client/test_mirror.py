@@ -148,6 +148,65 @@ def test_an_entity_keeps_its_id_and_place_across_cells() -> None:
     assert cells == [0, 1, 1, 1]
 
 
+BORDER = 2 * CELL_SIZE
+"""Cells 0 and 1 are shard 0's, cells 2 and 3 shard 1's."""
+
+
+def _crossing() -> tuple[Watched, pb.Frame, pb.Frame]:
+    """A ship that is the player's goes from shard 0 to shard 1: the frames of both shards that tell of it."""
+    world = Watched()
+    world.truth.shards[0][SHIP][41] = [BORDER - 3, 5, 2, 0, 9, 100]
+    for shard in (0, 1):
+        world.take(world.play(Turn(shard, [], None, False)))
+    world.take(pb.Frame(owns=[pb.Own(entity=41, kind=SHIP, values=[30])]))
+    world.take(world.play(Turn(1, [], None, False)))
+    leaving = world.play(Turn(0, [], None, False))
+    return world, leaving, world.play(Turn(1, [], None, False))
+
+
+def test_an_entity_goes_to_another_shard() -> None:
+    world, leaving, arriving = _crossing()
+    mirror = world.mirror
+    world.take(leaving)
+    assert mirror.own() is mirror.entity(SHIP, 41) is None
+    assert mirror.avatar is not None
+    world.take(arriving)
+    own = mirror.own()
+    assert own is not None
+    assert own == mirror.entity(SHIP, 41)
+    assert (own.cell, own.values[0]) == (2, BORDER + 3)
+
+
+def test_an_entity_may_arrive_before_it_has_left() -> None:
+    world, leaving, arriving = _crossing()
+    mirror = world.mirror
+    assert mirror.own() is not None
+    world.take(arriving)
+    assert [row[2] for row in mirror.picture()] == [1, 2]
+    for _ in range(2):
+        own = mirror.own()
+        assert own is not None
+        assert own == mirror.entity(SHIP, 41)
+        assert own.cell == 2
+        world.take(leaving)
+    assert [row[2] for row in mirror.picture()] == [2]
+
+
+def test_an_entity_that_went_and_came_back_is_where_it_was_added_last() -> None:
+    world, leaving, arriving = _crossing()
+    mirror = world.mirror
+    world.take(arriving)
+    world.take(leaving)
+    world.truth.shards[1][SHIP][41][2] = -6
+    back = world.play(Turn(1, [], None, False))
+    world.take(world.play(Turn(0, [], None, False)))
+    own = mirror.own()
+    assert own is not None
+    assert own.cell == 1
+    world.take(back)
+    assert mirror.own() == mirror.entity(SHIP, 41) is not None
+
+
 def test_a_welcome_starts_the_picture_anew() -> None:
     world = Watched()
     world.truth.shards[0][ROCK][5] = [1, 1, 0, 0]

@@ -155,12 +155,18 @@ class _Held:
 
 
 class Mirror(LightMirror):
-    """Everything in view: ids and columns of each kind in each held cell, exact at every tick."""
+    """Everything in view: ids and columns of each kind in each held cell, exact at every tick.
+
+    While an entity goes from one shard to another, it may be in no cell for a tick or two; or, since the shards' bags
+    come in either order, in a cell of each. Queries for one entity then answer with the newer.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._held: dict[int, _Held] = {}
+        self._bag = 0
         self._avatar_cell = -1
+        """Where the avatar was added last, as far as that is known."""
 
     def parse(self, data: bytes) -> Any:
         """The Frame in a message from the server. Raises WireError."""
@@ -185,11 +191,15 @@ class Mirror(LightMirror):
 
     def entity(self, kind: int, entity: int) -> Seen | None:
         """An entity by its id; None where it is not in view."""
+        newest, found = -1, None
         for cell, held in self._held.items():
             rows = held.kinds.get(kind)
-            if rows is not None and (row := rows.find(entity)) >= 0:
-                return Seen(entity, kind, cell, rows.at(row, self._tick(held)))
-        return None
+            if rows is not None and (row := rows.find(entity)) >= 0 and rows.since[row] > newest:
+                newest, found = rows.since[row], (cell, held, rows, row)
+        if found is None:
+            return None
+        cell, held, rows, row = found
+        return Seen(entity, kind, cell, rows.at(row, self._tick(held)))
 
     def own(self) -> Seen | None:
         """The player's avatar as everyone sees it; None where there is none in view. Looks first where it was last."""
@@ -205,7 +215,7 @@ class Mirror(LightMirror):
         return found
 
     def entities(self, kind: int) -> Iterator[Seen]:
-        """All entities of a kind in view, now, cell by cell."""
+        """All entities of a kind in view, now, cell by cell; twice the one that stands in two."""
         for cell, held in self._held.items():
             rows = held.kinds.get(kind)
             if rows is not None:
@@ -238,10 +248,13 @@ class Mirror(LightMirror):
         return bool(super()._of_the_world(frame) or frame.updates or frame.views or frame.keyframes)
 
     def _take_cells(self, frame: Any) -> None:
+        self._bag += 1
         for piece in frame.updates:
             held = self._held.get(piece.cell)
             if held is not None:
-                self._rows_of(held, piece).update(piece, held.corner, self._fresh[held.shard][1])
+                rows = self._rows_of(held, piece)
+                rows.update(piece, held.corner, self._fresh[held.shard][1], self._bag)
+                self._look_for_avatar(piece, rows)
             elif piece.cell >= self._contract.cell_count:
                 raise broken(f"cell {piece.cell} does not exist")
         entered: set[int] = set()
@@ -252,7 +265,23 @@ class Mirror(LightMirror):
                 raise broken(f"a keyframe of cell {piece.cell}, which this bag does not enter")
             held = self._held.get(piece.cell)
             if held is not None:
-                self._rows_of(held, piece).fill(piece, held.corner, self._fresh[held.shard][1])
+                rows = self._rows_of(held, piece)
+                rows.fill(piece, held.corner, self._fresh[held.shard][1], self._bag)
+                self._look_for_avatar(piece, rows)
+
+    def _take_own(self, own: pb.Own) -> None:
+        before = self.avatar
+        super()._take_own(own)
+        if before is None or self.avatar is None or before.entity != self.avatar.entity:
+            self._avatar_cell = -1
+
+    def _look_for_avatar(self, piece: pb.Cell, rows: Rows) -> None:
+        avatar = self.avatar
+        if avatar is None or piece.kind != avatar.kind or not piece.added:
+            return
+        row = rows.find(avatar.entity)
+        if row >= 0 and rows.since[row] == self._bag:
+            self._avatar_cell = piece.cell
 
     def _take_view(self, view: pb.View, entered: set[int]) -> None:
         for cell in view.left:

@@ -22,28 +22,33 @@ ID_MAX = 2**63 - 1
 
 
 class Rows:
-    """Entities of one kind in one cell. `ids` ascend; `kept[i]` holds the columns of `ids[i]`, x and y as of tick 0."""
+    """Entities of one kind in one cell. `ids` ascend; `kept[i]` holds the columns of `ids[i]`, x and y as of tick 0;
+    `since[i]` is the number of the bag that brought it.
+    """
 
-    __slots__ = ("ids", "kept", "kind")
+    __slots__ = ("ids", "kept", "kind", "since")
 
     def __init__(self, kind: KindLayout) -> None:
         self.kind = kind
         self.ids: list[int] = []
         self.kept: list[list[int]] = []
+        self.since: list[int] = []
 
     def __len__(self) -> int:
         return len(self.ids)
 
     # ------------------------------------------------------------ changes
 
-    def update(self, piece: pb.Cell, corner: tuple[int, int], tick: int) -> None:
-        """Take a `Cell` of `Frame.updates` that belongs to `tick`. Raises WireError; the rows are then worthless."""
+    def update(self, piece: pb.Cell, corner: tuple[int, int], tick: int, bag: int) -> None:
+        """Take a `Cell` of `Frame.updates` that belongs to `tick` and came in that bag. Raises WireError; the rows are
+        then worthless.
+        """
         removed = piece.removed
         if removed:
             self._remove(removed[:])
         added = piece.added
         if added:
-            self._add(added[:], piece.columns[:], corner, tick)
+            self._add(added[:], piece.columns[:], corner, tick, bag)
         elif piece.columns:
             raise broken("columns without added rows")
         changed = piece.changed
@@ -53,20 +58,20 @@ class Rows:
             except IndexError:
                 raise broken("a change record is cut short or names a row that is not there") from None
 
-    def fill(self, piece: pb.Cell, corner: tuple[int, int], tick: int) -> None:
-        """Take a `Cell` of `Frame.keyframes` that belongs to `tick`. Raises WireError."""
+    def fill(self, piece: pb.Cell, corner: tuple[int, int], tick: int, bag: int) -> None:
+        """Take a `Cell` of `Frame.keyframes` that belongs to `tick` and came in that bag. Raises WireError."""
         if piece.removed or piece.changed:
             raise broken("a keyframe only adds")
         if self.ids:
             raise broken("two keyframes of the same kind in one cell")
         added = piece.added
         if added:
-            self._add(added[:], piece.columns[:], corner, tick)
+            self._add(added[:], piece.columns[:], corner, tick, bag)
         elif piece.columns:
             raise broken("columns without added rows")
 
     def _remove(self, gaps: list[int]) -> None:
-        ids, kept = self.ids, self.kept
+        ids, kept, since = self.ids, self.kept, self.since
         at = -1
         rows = [at := at + gap + 1 for gap in gaps]
         if at >= len(ids):
@@ -74,8 +79,9 @@ class Rows:
         for at in reversed(rows):
             del ids[at]
             del kept[at]
+            del since[at]
 
-    def _add(self, gaps: list[int], columns: list[int], corner: tuple[int, int], tick: int) -> None:
+    def _add(self, gaps: list[int], columns: list[int], corner: tuple[int, int], tick: int, bag: int) -> None:
         count = len(gaps)
         if len(columns) != count * self.kind.width:
             raise broken(f"{len(columns)} values for {count} added rows of {self.kind.width} columns")
@@ -88,10 +94,11 @@ class Rows:
             for row in rows:
                 row[0] += x0 - row[2] * tick
                 row[1] += y0 - row[3] * tick
-        ids, kept = self.ids, self.kept
+        ids, kept, since = self.ids, self.kept, self.since
         if not ids or came[0] > ids[-1]:
             ids += came
             kept += rows
+            since += [bag] * count
             return
         for entity, row in zip(came, rows, strict=True):
             at = bisect_left(ids, entity)
@@ -99,6 +106,7 @@ class Rows:
                 raise broken(f"entity {entity} is added where it already is")
             ids.insert(at, entity)
             kept.insert(at, row)
+            since.insert(at, bag)
 
     def _change(self, values: list[int], tick: int) -> None:
         kept, kind = self.kept, self.kind
