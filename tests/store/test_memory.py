@@ -66,6 +66,7 @@ async def test_a_failover_takes_back_every_kind_of_write() -> None:
         lambda: owner.write(outbox=[OutboxMessage(1, 2, b"c")]),
         lambda: ownership.trim(owner.grant, 3),
         lambda: ownership.trim_outbox(owner.grant, 1, 1),
+        lambda: ownership.put_outbox(owner.grant, 1, [OutboxMessage(1, 7, b"z", 1)]),
         lambda: ownership.ack_outbox(owner.grant, 4, 9),
         lambda: ownership.restart(owner.grant, owner.tick, owner.chain, 50, b"elsewhere"),
         lambda: ownership.release(owner.grant),

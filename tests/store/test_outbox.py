@@ -86,6 +86,35 @@ async def test_numbers_go_on_after_everything_was_forgotten(ownership: Ownership
     assert (await sender.write(outbox=[message(1, 501)])).verdict is Verdict.APPENDED
 
 
+async def test_an_outbox_that_is_put_anew_holds_just_that_and_appends_go_on_after_it(ownership: Ownership) -> None:
+    sender = await take(ownership)
+    await sender.write(outbox=[message(1, 1), message(1, 2), message(2, 1)])
+    await sender.write()
+    put = [OutboxMessage(1, n, b"put %d" % n, 1) for n in range(7, 207)]
+    for _ in range(2):
+        await ownership.put_outbox(sender.grant, 1, put)
+        assert await ownership.read_outbox(0, 1, 0, 500) == put
+    with pytest.raises(StoreRefused, match="ends at 206, message 3 does not follow"):
+        await sender.write(outbox=[message(1, 3)])
+    assert (await sender.write(outbox=[message(1, 207), message(2, 2)])).verdict is Verdict.APPENDED
+
+
+async def test_after_an_outbox_was_emptied_numbers_begin_where_the_sender_likes(ownership: Ownership) -> None:
+    sender = await take(ownership)
+    await sender.write(outbox=[message(1, 1), message(1, 2)])
+    await sender.write()
+    await ownership.put_outbox(sender.grant, 1, [])
+    assert await ownership.read_outbox(0, 1, 0) == []
+    assert (await sender.write(outbox=[message(1, 2)])).verdict is Verdict.APPENDED
+    await ownership.put_outbox(sender.grant, 7, [])
+
+
+async def test_an_outbox_with_a_message_over_the_limit_is_refused_unsent(ownership: Ownership) -> None:
+    sender = await take(ownership)
+    with pytest.raises(TooBig):
+        await ownership.put_outbox(sender.grant, 1, [OutboxMessage(1, 1, b"x" * (MESSAGE_BYTES_MAX + 1), 1)])
+
+
 async def test_acks_do_not_look_like_life(ownership: Ownership) -> None:
     """A candidate must see silence where the owner's tick stands still, even if a last ack arrives."""
     receiver = await take(ownership, 1)

@@ -90,6 +90,7 @@ async def test_the_former_owner_is_fenced_from_every_write(ownership: Ownership)
         ownership.restart(zombie.grant, zombie.tick, zombie.chain, 9, b"x"),
         ownership.ack_outbox(zombie.grant, 1, 5),
         ownership.trim_outbox(zombie.grant, 1, 5),
+        ownership.put_outbox(zombie.grant, 1, []),
     ):
         with pytest.raises(Fenced, match="epoch 1 is over, the head shows epoch 2"):
             await refused

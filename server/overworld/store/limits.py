@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import count
 
 from overworld import telemetry
 from overworld.errors import JournalGap, StoreRefused, TooBig
@@ -14,6 +15,7 @@ from overworld.store.ports import (
     AppendRequest,
     BlobLimits,
     JournalEntry,
+    OutboxMessage,
 )
 
 BLOB_NAME_BYTES_MAX = 512
@@ -40,6 +42,14 @@ def check_append(request: AppendRequest) -> int:
             text = f"message to shard {message.to_shard}: {len(message.body)} bytes, at most {MESSAGE_BYTES_MAX}"
             raise TooBig(text)
     return len(request.payload) + sum(len(message.body) for message in request.outbox)
+
+
+def check_outbox(to_shard: int, messages: Sequence[OutboxMessage]) -> None:
+    """Raises TooBig."""
+    for message, number in zip(messages, count(messages[0].number if messages else 1)):
+        assert (message.to_shard, message.number) == (to_shard, number), "an outbox has no gaps"
+        if len(message.body) > MESSAGE_BYTES_MAX:
+            raise TooBig(f"message to shard {to_shard}: {len(message.body)} bytes, at most {MESSAGE_BYTES_MAX}")
 
 
 def check_contiguous(shard: int, after_tick: int, entries: Sequence[JournalEntry]) -> None:

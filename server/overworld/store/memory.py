@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from overworld.errors import Fenced, NotReplicated, StoreRefused
 from overworld.store import keys
-from overworld.store.limits import check_append, check_contiguous
+from overworld.store.limits import check_append, check_contiguous, check_outbox
 from overworld.store.members import SilenceWatch, check_shards, check_token, decode_member, encode_member
 from overworld.store.memory_node import MemoryNode, ShardKey
 from overworld.store.ports import (
@@ -185,6 +185,11 @@ class MemoryOwnership:
         await self._write(
             "trim_outbox", grant.shard, lambda: self._node.trim_outbox(key, grant, to_shard, up_to_number)
         )
+
+    async def put_outbox(self, grant: Grant, to_shard: int, messages: Sequence[OutboxMessage]) -> None:
+        check_outbox(to_shard, messages)
+        key = self._key(grant.shard)
+        await self._write("put_outbox", grant.shard, lambda: self._node.put_outbox(key, grant, to_shard, messages))
 
     async def close(self) -> None:
         """Nothing to close."""

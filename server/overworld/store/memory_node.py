@@ -7,7 +7,7 @@ replica has acknowledged (a WAIT that succeeded): those cannot be lost.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from overworld.errors import Fenced, OtherHead, StoreRefused, StoreUnavailable
@@ -291,5 +291,25 @@ class MemoryNode:
 
         def undo(node: MemoryNode) -> None:
             node._state(key).outboxes[to_shard][:0] = removed
+
+        self._wrote(undo)
+
+    def put_outbox(self, key: ShardKey, grant: Grant, to_shard: int, messages: Sequence[OutboxMessage]) -> None:
+        head = self._owned(key, grant)
+        state = self._state(key)
+        before, number_before = state.outboxes.get(to_shard, []), state.numbers.get(to_shard)
+        state.outboxes[to_shard] = list(messages)
+        state.numbers.pop(to_shard, None)
+        if messages:
+            state.numbers[to_shard] = messages[-1].number
+        state.head = replace(head, beat=head.beat + 1)
+
+        def undo(node: MemoryNode) -> None:
+            state = node._state(key)
+            state.head = head
+            state.outboxes[to_shard] = list(before)
+            state.numbers.pop(to_shard, None)
+            if number_before is not None:
+                state.numbers[to_shard] = number_before
 
         self._wrote(undo)

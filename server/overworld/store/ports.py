@@ -252,6 +252,12 @@ class Ownership(Protocol):
     async def trim_outbox(self, grant: Grant, to_shard: int, up_to_number: int) -> None:
         """Forget messages of the grant's shard up to a number, in steps. Raises Fenced."""
 
+    async def put_outbox(self, grant: Grant, to_shard: int, messages: Sequence[OutboxMessage]) -> None:
+        """Let an outbox of the grant's shard hold exactly these messages, contiguous, each with its tick: after the
+        journal was restarted. The next append goes on after the last; after none, wherever it likes. In steps: cut
+        short, call again. Raises Fenced, TooBig.
+        """
+
     async def close(self) -> None: ...
 
 

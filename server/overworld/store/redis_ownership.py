@@ -18,7 +18,7 @@ from overworld import telemetry
 from overworld.errors import Fenced, NotReplicated, OtherHead, StoreRefused, StoreUnavailable
 from overworld.store import keys, scripts
 from overworld.store.group_commit import GroupCommit
-from overworld.store.limits import check_append, check_contiguous
+from overworld.store.limits import check_append, check_contiguous, check_outbox
 from overworld.store.ports import (
     CHAIN_BYTES_MAX,
     NONCE_BYTES,
@@ -39,6 +39,7 @@ from overworld.store.scripts import Script
 
 log = structlog.get_logger(__name__)
 
+PUT_STEP_MESSAGES = 64
 _HEAD_FIELDS = ("epoch", "nonce", "addr", "tick", "chain", "committed", "floor", "beat")
 _VERDICTS = {1: Verdict.APPENDED, 2: Verdict.ALREADY, -1: Verdict.FENCED, -2: Verdict.OTHER_HEAD}
 
@@ -215,6 +216,15 @@ class RedisOwnership:
             _raise_unless_done(grant, reply)
             if reply[1]:
                 return
+
+    async def put_outbox(self, grant: Grant, to_shard: int, messages: Sequence[OutboxMessage]) -> None:
+        check_outbox(to_shard, messages)
+        outbox = keys.outbox(self._world, grant.shard, to_shard).encode()
+        for first in range(0, max(1, len(messages)), PUT_STEP_MESSAGES):
+            args = [*_token(grant), b"0" if first else b"1"]
+            for message in messages[first : first + PUT_STEP_MESSAGES]:
+                args += (b"%d" % message.number, b"%d" % message.tick, message.body)
+            _raise_unless_done(grant, await self._write(scripts.PUT_OUTBOX, grant.shard, [outbox], args))
 
     async def close(self) -> None:
         """Nothing of its own to close: client and group belong to whoever opened them."""
