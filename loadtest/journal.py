@@ -121,7 +121,8 @@ class JournalCollector:
         for before, after in pairwise(found.records):
             if after.epoch < before.epoch:
                 found.faults.append(f"shard {shard} tick {after.tick}: epoch {after.epoch} follows {before.epoch}")
-        found.side_branches = len(kept) - walked
+        # What was appended while the head was read stands above it and leads nowhere yet.
+        found.side_branches = sum(step.tick <= found.head[0] for step in kept.values()) - walked
         return found
 
     async def _run(self) -> None:
