@@ -283,8 +283,7 @@ class Borders:
     def _leave_stubs(self, rows: Ints, to_shard: int, number: int) -> None:
         """What stays of players who went: where to."""
         players = self._shard.players
-        for column in (players.session, players.online, players.inside, players.avatar, players.kick_code):
-            column[rows] = 0
+        players.columns[:, rows] = 0
         players.avatar_kind[rows] = -1
         players.view_cell[rows] = -1
         players.away[rows] = to_shard + 1
