@@ -28,12 +28,15 @@ from overworld.worker import tasks
 from overworld.worker.archiving import ArchiveLimits, Archiver, archive_rest
 from overworld.worker.audit import AuditRing
 from overworld.worker.journal import Journal, JournalLimits
+from overworld.worker.post import NO_POST, Post
 from overworld.worker.pulse import Pulse
+from overworld.worker.receipts import OutboxCopy, Receipts, mend
 from overworld.worker.reception import Reception
 from overworld.worker.recovery import Recovered, recover
 from overworld.worker.shard_loop import End, LoopLimits, ShardLoop
 from overworld.worker.shelf import Shelf
 from overworld.worker.snapshots import SnapshotLimits, Snapshotter
+from overworld.worker.sweeps import Sweeper
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +87,9 @@ class ShardHost:
         stores: Stores,
         pulse: Pulse,
         limits: HostLimits,
+        post: Post = NO_POST,
     ) -> None:
+        """`post`: hands the shard's mail over to the shards it is for."""
         self._grant = grant
         self._address = address
         self._new_core = new_core
@@ -92,6 +97,10 @@ class ShardHost:
         self._stores = stores
         self._pulse = pulse
         self._limits = limits
+        self._post = post
+        self._copy = OutboxCopy()
+        self._receipts: Receipts | None = None
+        self._sweeper: Sweeper | None = None
         self._acquired_s = time.monotonic()
         self._journal: Journal | None = None
         self._loop: ShardLoop | None = None
@@ -134,6 +143,11 @@ class ShardHost:
     def archive_lag_ticks(self) -> int:
         """Committed ticks that should be archived and are not yet."""
         return self.archiver.lag_ticks if self.archiver else 0
+
+    @property
+    def outbox_waiting(self) -> int:
+        """Messages sent to other shards that these have not acked."""
+        return self._receipts.waiting(self._loop.core) if self._receipts and self._loop else 0
 
     @property
     def phase(self) -> Phase:
@@ -200,6 +214,7 @@ class ShardHost:
                     await self._stores.ownership.restart(
                         self._grant, head.tick, head.chain, recovered.tick, recovered.chain
                     )
+                    await mend(self._stores.ownership, self._grant, recovered.core, self._copy)
         except TimeoutError as error:
             raise StoreUnavailable(
                 f"shard {self.shard}: not recovered in {self._limits.recovery_timeout_s:g} s"
@@ -249,6 +264,7 @@ class ShardHost:
         ownership, limits = self._stores.ownership, self._limits
         self._journal = Journal(ownership, self._grant, core.tick, chain, limits.journal, self._pulse, self._on_journal)
         self.archiver = self._new_archiver(self._journal)
+        self._receipts = Receipts(ownership, self._grant, self._copy)
         self.snapshots = Snapshotter(
             self._stores.shelf,
             ownership,
@@ -258,9 +274,22 @@ class ShardHost:
             limits.loop.phase,
             self.archiver,
             snapshot_age_s,
+            self._receipts,
         )
+        if self._sweeper is not None:
+            self._sweeper.close()
+        self._sweeper = Sweeper(ownership, self.shard, core.contract.grid, self._reception)
         self._loop = ShardLoop(
-            core, self.epoch, self._journal, self._reception, self.snapshots, self.audit, limits.loop
+            core,
+            self.epoch,
+            self._journal,
+            self._reception,
+            self.snapshots,
+            self.audit,
+            limits.loop,
+            self._post,
+            self._sweeper,
+            self._copy,
         )
         if self._stopping:
             self._loop.stop()
@@ -305,6 +334,7 @@ class ShardHost:
                 await asyncio.sleep(REBASE_PAUSE_S)
                 continue
             before.release(core.tick)
+            before.release_mail(core.tick)
             self._begin(core, chain, 0.0)
             telemetry.rebases_total.inc()
             log.warning("journal_begun_anew", shard=self.shard, epoch=self.epoch, tick=core.tick)
@@ -330,6 +360,7 @@ class ShardHost:
         )  # fmt: skip
         await saver.save_now(core, chain)
         await ownership.restart(self._grant, head.tick, head.chain, core.tick, chain)
+        await mend(ownership, self._grant, core, self._copy)
         return True
 
     # ------------------------------------------------------------ the end
@@ -368,6 +399,8 @@ class ShardHost:
     def _abandon(self) -> None:
         if self._journal is not None:
             self._journal.close()
+        if self._sweeper is not None:
+            self._sweeper.close()
         if self.snapshots is not None:
             self.snapshots.close()
         if self.archiver is not None:

@@ -75,6 +75,11 @@ class Keeper:
         """The worker at this address answers."""
         self._book.answered(address, self._loop.time())
 
+    def owner(self, shard: int) -> str:
+        """Address of the worker that owned a shard when the heads were last seen; empty where none did."""
+        head = self._book.head(shard)
+        return head.address if head is not None else ""
+
     async def run(self) -> None:
         """Look and take, until cancelled or drained."""
         while not self._draining:

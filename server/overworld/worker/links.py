@@ -1,18 +1,21 @@
-"""The worker's end of gateway links: routes each message to its shard's reception.
+"""The worker's end of links of gateways and other workers: routes each message to its shard's reception.
 
 A message for a shard that is not here is answered with `ShardGone`, so that the gateway asks Redis who owns it: every
-`Attach`, and the rest at most once in `GONE_PAUSE_S` for each link and shard.
+`Attach`, and the rest at most once in `GONE_PAUSE_S` for each link and shard. Mail for one is dropped and counted: its
+sender's outbox has it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
 from overworld import telemetry
 from overworld.errors import LinkError
 from overworld.link import Link
+from overworld.shard.inputs import ShardMessage
 from overworld.wire.v1 import link_pb2
 from overworld.worker.reception import Outlet, Reception
 
@@ -42,6 +45,14 @@ class Links:
         reception = self._receptions.pop(shard, None)
         for outlet in reception.links if reception else []:
             outlet.send_serialized(_gone(shard, epoch))
+
+    def hand_over(self, shard: int, messages: Sequence[ShardMessage]) -> bool:
+        """Mail from a shard of this very process. False where this one is not run here."""
+        reception = self._receptions.get(shard)
+        if reception is None:
+            return False
+        reception.messages(messages, self._loop.time())
+        return True
 
     # ------------------------------------------------------------ a LinkPeer
 
@@ -84,6 +95,11 @@ class Links:
             case "watch":
                 if (reception := self._of(link, message.watch.shard)) is not None:
                     reception.watch(link, message.watch)
+            case "mail":
+                if (there := self._receptions.get(message.mail.to_shard)) is not None:
+                    there.mail(message.mail, self._loop.time())
+                else:
+                    telemetry.mail_dropped_total.labels("not_here").inc(len(message.mail.bodies))
             case other:
                 raise LinkError(f"a gateway does not send {other}")
 
@@ -92,7 +108,7 @@ class Links:
         if reception is None:
             link.send_serialized(_gone(attach.shard, 0))
             return
-        code = reception.attach(link, attach)
+        code = reception.attach(link, attach, self._loop.time())
         if code:
             refused = link_pb2.AttachRefused(shard=attach.shard, session=attach.session, close_code=code)
             link.send(link_pb2.LinkMessage(refused=refused))

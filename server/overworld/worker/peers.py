@@ -4,6 +4,8 @@ that it answers while it does.
 A lost link alone proves nothing (a network may do that); a port that then refuses does: the process is not there any
 more. Taking over on a wrong suspicion is safe, it only costs the other worker its shards. A process that answers lives,
 even where its shards stand still in Redis: in the middle of a failover the two may be looking at different servers.
+
+Mail between shards goes over the same links, one way over each.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ RETRY_S = 0.2
 REFUSALS_MIN = 2
 """Connections refused one after the other before a worker that was there counts as gone."""
 PING_S = 0.25
+MAIL_BUFFERED_BYTES_MAX = 4 << 20
+"""Beyond it mail is not sent: a full link would be closed, and its worker be taken for dead."""
 ANSWER_S = 3 * PING_S
 """A worker that nothing was heard of for longer does not answer."""
 LIMITS = LinkLimits(ping_s=PING_S)
@@ -47,6 +51,7 @@ class Peers:
         self._credentials = credentials
         self._events = events
         self._watches: dict[str, asyncio.Task[None]] = {}
+        self._links: dict[str, Link] = {}
 
     def follow(self, addresses: set[str]) -> None:
         """Watch exactly these workers from now on."""
@@ -54,6 +59,14 @@ class Peers:
             self._watches[address] = asyncio.get_running_loop().create_task(self._watch(address))
         for address in self._watches.keys() - addresses:
             self._watches.pop(address).cancel()
+
+    def send(self, address: str, body: bytes) -> bool:
+        """Send the bytes of a LinkMessage to a worker. False where there is no link to it, or too much waits on it."""
+        link = self._links.get(address)
+        if link is None or link.closed or link.buffered_bytes + len(body) > MAIL_BUFFERED_BYTES_MAX:
+            return False
+        link.send_serialized(body)
+        return True
 
     async def close(self) -> None:
         """Watch nobody."""
@@ -76,9 +89,11 @@ class Peers:
                 await asyncio.sleep(0 if 0 < refusals < REFUSALS_MIN else RETRY_S)
                 continue
             known, refusals = True, 0
+            self._links[address] = link
             try:
                 await self._while_it_answers(address, link, peer)
             finally:
+                del self._links[address]
                 link.close("this side stops watching")
 
     async def _while_it_answers(self, address: str, link: Link, peer: _Peer) -> None:

@@ -6,7 +6,7 @@ messages concatenate): the updates, and what is this link's own.
 
     keyframes wanted since the last tick  -> keyframes of this tick, and updates from the next one on
     cells watched                         -> updates
-    sessions on the link                  -> acks, views, owns, joined, closed
+    sessions on the link                  -> acks, views, owns, joined, moved, closed
 """
 
 from __future__ import annotations
@@ -132,12 +132,10 @@ def outputs(
     """The serialised `LinkMessage` of this tick for every link that has a session here or watches a cell.
 
     `refused`: int64[2, n] sessions and close codes, beside those of the outcome. `keyframes` holds at least the cells
-    of `watches.wanted`; empty ones are missing from it. Sessions that close are dropped from `routes`.
+    of `watches.wanted`; empty ones are missing from it. Sessions that close or have moved are dropped from `routes`.
     """
     session_links = routes.links
     links = list({id(link): link for link in [*session_links, *watches.links]}.values())
-    if not links:
-        return []
     closed = np.concatenate((np.stack(outcome.closed), refused), axis=1)
     single = _Singles(outcome, closed, routes)
     whole: bytes | None = None
@@ -159,6 +157,7 @@ def outputs(
         own = out.SerializeToString()
         messages.append((link, b"".join((_OUTPUT_TAG, _varint(len(own) + len(shared)), own, shared))))
     routes.drop(closed[0].tolist())
+    routes.drop(outcome.moved[0].tolist())
     return messages
 
 
@@ -175,6 +174,8 @@ class _Singles:
         ):
             if len(sessions):
                 self._pairs.append((name, sessions, values, routes.slots(sessions)))
+        sessions, shards, numbers = outcome.moved
+        self._moved = (sessions, shards, numbers, routes.slots(sessions)) if len(sessions) else None
         sessions, sizes, self._own_bytes = outcome.owns
         self._owns = (sessions, sizes, routes.slots(sessions)) if len(sessions) else None
 
@@ -194,6 +195,12 @@ class _Singles:
                     out.joined_sessions_i64, out.joined_seqs_u32 = sessions_bytes, values_bytes
                 case _:
                     out.closed_sessions_i64, out.closed_codes_u32 = sessions_bytes, values_bytes
+        if self._moved is not None:
+            sessions, shards, numbers, slots = self._moved
+            mine = slots == slot
+            out.moved_sessions_i64 = sessions[mine].astype("<i8").tobytes()
+            out.moved_shards_u32 = shards[mine].astype("<u4").tobytes()
+            out.moved_numbers_i64 = numbers[mine].astype("<i8").tobytes()
         if self._owns is not None:
             sessions, sizes, slots = self._owns
             rows = np.flatnonzero(slots == slot)

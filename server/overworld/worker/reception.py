@@ -1,4 +1,5 @@
-"""What gateways bring to one shard, and whom its results go to: inbox, routes of sessions, watches of cells.
+"""What gateways and other shards bring to one shard, and whom its results go to: inbox, mailbox, routes of sessions,
+watches of cells.
 
 It takes from the moment the shard is being taken over, so that players who come back first need not ask twice; what
 arrives waits for the first tick. Bounds and what happens beyond them, each counted in
@@ -10,11 +11,14 @@ arrives waits for the first tick. Bounds and what happens beyond them, each coun
 | a shard that stands still | a new session is refused with 1013; one that resumes may come |
 | inputs waiting for a tick | dropped; they are not acked, so their clients send them again after a resume |
 | cells of another shard | ignored |
+| mail of one sender | what comes last is dropped (`shard.mailbox`); its outbox still has it |
+| sessions that wait for their player's message (`held`) | refused with 1013, as when they wait too long |
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -24,9 +28,12 @@ from overworld import telemetry
 from overworld.errors import LinkError
 from overworld.shard.core import ShardCore
 from overworld.shard.inbox import Inbox, InboxCounters, InputColumnsIn
-from overworld.shard.inputs import SessionEvent, TickInputs
+from overworld.shard.inputs import SessionEvent, ShardMessage, TickInputs, TickOutcome
+from overworld.shard.mailbox import Mailbox, MailboxCounters
 from overworld.store.ports import PAYLOAD_BYTES_MAX
 from overworld.wire.v1 import link_pb2
+from overworld.worker.held import HeldAttaches
+from overworld.worker.post import opened
 from overworld.worker.publisher import Watches
 from overworld.worker.routes import Routes
 from overworld.world.contract import WorldContract
@@ -35,6 +42,11 @@ Ints = npt.NDArray[np.int64]
 
 TRY_LATER = 1013
 EVENTS_WAITING_MAX = 65_536
+MAIL_BYTES_MAX = PAYLOAD_BYTES_MAX // 4
+"""Mail in a tick's record; inputs have half of it."""
+MAIL_MESSAGES_MAX = 1024
+MAIL_TIMED_MAX = 65_536
+"""Messages waiting whose arrival is remembered, for the metric alone."""
 
 
 class Outlet(Protocol):
@@ -57,9 +69,15 @@ class Reception:
 
     def __init__(self, contract: WorldContract, shard: int, limits: ReceptionLimits) -> None:
         self._limits = limits
+        self._shard = shard
+        self._shard_count = contract.grid.shard_count
         self._inbox = Inbox(contract, waiting_max=_inputs_that_fit_a_record(contract))
         self._counted = InboxCounters()
         self._events_waiting = 0
+        self._held: HeldAttaches[Outlet] = HeldAttaches(limits.sessions_max, limits.attach_wait_s)
+        self._arrived_s: dict[tuple[int, int], float] = {}
+        self._mail_counted = MailboxCounters()
+        self.mailbox = Mailbox()
         self.routes: Routes[Outlet] = Routes()
         self.watches: Watches[Outlet] = Watches(contract.grid, shard)
         self.stalled = False
@@ -72,8 +90,16 @@ class Reception:
 
     # ------------------------------------------------------------ from gateways
 
-    def attach(self, link: Outlet, attach: link_pb2.Attach) -> int:
-        """A session wants in. Returns 0, or the close code it is refused with."""
+    def attach(self, link: Outlet, attach: link_pb2.Attach, now_s: float = 0.0) -> int:
+        """A session wants in. Returns 0, or the close code it is refused with. One whose player is still on his way
+        waits for him.
+        """
+        if attach.after_number:
+            # What has been applied is for the next tick to see.
+            if self._held.add(link, attach, now_s):
+                return 0
+            telemetry.reception_refused_total.labels("session").inc()
+            return TRY_LATER
         known = attach.session in self.routes
         full = not known and len(self.routes) >= self._limits.sessions_max
         if full or self._events_waiting >= EVENTS_WAITING_MAX or (self.stalled and not attach.resume):
@@ -86,9 +112,12 @@ class Reception:
 
     def detach(self, link: Outlet, detach: link_pb2.Detach) -> None:
         """A session's socket is gone. Void where the session has come back through another link."""
+        event = SessionEvent.BYE if detach.leaving else SessionEvent.LOST
+        if self._held.detach(detach.session, link, event):
+            return
         player = self.routes.detach(detach.session, link)
         if player is not None:
-            self._event(SessionEvent.BYE if detach.leaving else SessionEvent.LOST, detach.session, player)
+            self._event(event, detach.session, player)
 
     def inputs(self, batch: link_pb2.InputBatch) -> None:
         """Inputs of many sessions. Raises LinkError for columns that do not fit together."""
@@ -118,7 +147,24 @@ class Reception:
     def lost(self, link: Outlet, now_s: float) -> int:
         """A link is gone. Its sessions may come back within the wait. Returns how many there are."""
         self.watches.drop(link)
+        self._held.lose_link(link)
         return self.routes.lose_link(link, now_s + self._limits.attach_wait_s)
+
+    # ------------------------------------------------------------ from other shards
+
+    def mail(self, mail: link_pb2.ShardMail, now_s: float) -> None:
+        """Messages of another shard, from another worker. Raises LinkError where they are not what they say."""
+        self.messages(opened(mail, self._shard_count), now_s)
+
+    def messages(self, messages: Iterable[ShardMessage], now_s: float) -> int:
+        """Messages of other shards. Returns how many of them are news and were kept."""
+        kept = 0
+        for message in messages:
+            if self.mailbox.arrive(message):
+                kept += 1
+                if len(self._arrived_s) < MAIL_TIMED_MAX:
+                    self._arrived_s[message.from_shard, message.number] = now_s
+        return kept
 
     # ------------------------------------------------------------ for the tick
 
@@ -131,6 +177,8 @@ class Reception:
 
     def take(self, core: ShardCore, now_s: float) -> tuple[TickInputs, Ints]:
         """The next tick's inputs, and int64[2, n] sessions whose sockets must close, with the codes."""
+        messages = self.mailbox.take(core.received, MAIL_BYTES_MAX, MAIL_MESSAGES_MAX)
+        self._admit(core, messages, now_s)
         for session, player in self.routes.expired(now_s):
             telemetry.sessions_unattached_total.inc()
             self._event(SessionEvent.LOST, session, player)
@@ -142,11 +190,49 @@ class Reception:
             if on_link is not None:
                 self._event(SessionEvent.LOST, session, on_link)
         self._count()
+        if messages:
+            self._count_mail(messages, now_s)
+            inputs = replace(inputs, messages=messages)
         return inputs, refused
+
+    def arrived(self, outcome: TickOutcome, now_s: float) -> None:
+        """A tick ran: players that came with it have the wait for their gateways to attach them."""
+        sessions, players = outcome.arrived
+        if len(sessions):
+            pairs = zip(sessions.tolist(), players.tolist(), strict=True)
+            self.routes.adopt(pairs, now_s + self._limits.attach_wait_s)
+
+    def _admit(self, core: ShardCore, messages: tuple[ShardMessage, ...], now_s: float) -> None:
+        """Let sessions in whose player is here by now, or comes with this very tick."""
+        if not len(self._held):
+            return
+        coming = {message.from_shard: message.number for message in messages}
+        ready, late = self._held.due(lambda shard: coming.get(shard) or core.received(shard), now_s)
+        for held in ready:
+            telemetry.attaches_waiting_total.labels("left" if held.left else "attached").inc()
+            if held.left is not None:
+                self._event(held.left, held.attach.session, held.attach.player)
+                continue
+            self.routes.attach(held.attach.session, held.attach.player, held.link)
+            event = SessionEvent.RESUME if held.attach.resume else SessionEvent.JOIN
+            self._event(event, held.attach.session, held.attach.player)
+        for held in late:
+            telemetry.attaches_waiting_total.labels("late").inc()
+            refused = link_pb2.AttachRefused(shard=self._shard, session=held.attach.session, close_code=TRY_LATER)
+            held.link.send_serialized(link_pb2.LinkMessage(refused=refused).SerializeToString())
 
     def _event(self, event: SessionEvent, session: int, player: int) -> None:
         self._events_waiting += 1
         self._inbox.event(event, session, player)
+
+    def _count_mail(self, messages: tuple[ShardMessage, ...], now_s: float) -> None:
+        telemetry.mail_received_total.inc(len(messages))
+        for message in messages:
+            arrived_s = self._arrived_s.pop((message.from_shard, message.number), now_s)
+            telemetry.mail_seconds.observe(now_s - arrived_s)
+        if not len(self.mailbox):
+            # What the state had already, or had no room, is never taken.
+            self._arrived_s.clear()
 
     def _count(self) -> None:
         """Move what the inbox counted since the last tick into the metrics."""
@@ -156,6 +242,10 @@ class Reception:
             if grown:
                 telemetry.inputs_refused_total.labels(name).inc(grown)
                 setattr(before, name, getattr(now, name))
+        mail, counted = self.mailbox.counters, self._mail_counted
+        telemetry.mail_duplicate_total.inc(mail.duplicate - counted.duplicate)
+        telemetry.mail_dropped_total.labels("mailbox_full").inc(mail.overflow - counted.overflow)
+        self._mail_counted = replace(mail)
 
 
 def _column(data: bytes, dtype: str) -> Ints:

@@ -26,6 +26,7 @@ from overworld.worker.keeper import Keeper
 from overworld.worker.leases import LeaseBook, LeaseRules
 from overworld.worker.links import Links
 from overworld.worker.peers import PeerEvents, Peers
+from overworld.worker.post import Post
 from overworld.worker.pulse import Pulse
 from overworld.worker.reception import Reception, ReceptionLimits
 from overworld.worker.shard_loop import LoopLimits
@@ -174,6 +175,9 @@ class Worker:
     def _new_host(self, grant: Grant) -> ShardHost:
         settings, contract = self._settings, self._contract
         assert self._pulse is not None
+        assert self._keeper is not None
+        assert self._links is not None
+        assert self._peers is not None
         phase = grant.shard / contract.grid.shard_count
         limits = HostLimits(
             journal=JournalLimits(settings.ticks_in_flight_max, settings.ticks_kept_max),
@@ -191,7 +195,8 @@ class Worker:
         def new_core() -> ShardCore:
             return ShardCore(contract, self._title, grant.shard)
 
-        return ShardHost(grant, self.address, new_core, reception, self._stores, self._pulse, limits)
+        post = Post(here=self._links.hand_over, owner=self._keeper.owner, there=self._peers.send)
+        return ShardHost(grant, self.address, new_core, reception, self._stores, self._pulse, limits, post=post)
 
     # ------------------------------------------------------------ tasks
 
@@ -257,6 +262,7 @@ class Worker:
         telemetry.entities.set(sum(len(table) for core in cores for table in core.shard.tables))
         telemetry.players_online.set(sum(int((core.shard.players.online > 0).sum()) for core in cores))
         telemetry.ticks_held.set(sum(host.held for host in hosts))
+        telemetry.outbox_waiting.set(sum(host.outbox_waiting for host in hosts))
         ages = [host.snapshot_age_s for host in hosts if host.core is not None]
         telemetry.snapshot_age_seconds.set(max(ages, default=0.0))
         telemetry.archive_lag_ticks.set(max((host.archive_lag_ticks for host in hosts), default=0))

@@ -18,17 +18,21 @@ import structlog
 from overworld import telemetry
 from overworld.errors import TitleError
 from overworld.shard.core import ShardCore
-from overworld.shard.inputs import TickInputs, TickOutcome
+from overworld.shard.inputs import ShardMessage, TickInputs, TickOutcome
+from overworld.store.ports import OutboxMessage
 from overworld.wire.cells import NOTHING
 from overworld.wire.v1 import client_pb2, link_pb2
 from overworld.worker import records
 from overworld.worker.audit import AuditRing
 from overworld.worker.clock import TickClock
 from overworld.worker.journal import Journal, Trouble
+from overworld.worker.post import Post
 from overworld.worker.publisher import TickStamp, outputs
+from overworld.worker.receipts import OutboxCopy
 from overworld.worker.reception import Outlet, Reception
 from overworld.worker.ring import Pending
 from overworld.worker.snapshots import Snapshotter
+from overworld.worker.sweeps import Sweeper
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +67,15 @@ class _Held:
     messages: list[tuple[Outlet, bytes]]
 
 
+@dataclass(slots=True)
+class _Mail:
+    """One tick's messages to other shards, and the same as their outboxes have them."""
+
+    tick: int
+    messages: tuple[ShardMessage, ...]
+    bodies: tuple[OutboxMessage, ...]
+
+
 class ShardLoop:
     """Runs one shard under one grant, from a state that is ready to tick."""
 
@@ -75,8 +88,13 @@ class ShardLoop:
         snapshots: Snapshotter,
         audit: AuditRing,
         limits: LoopLimits,
+        post: Post,
+        sweeper: Sweeper,
+        copy: OutboxCopy,
     ) -> None:
-        """`journal` must call `on_journal` on every change."""
+        """`journal` must call `on_journal` on every change. `post` hands mail to other shards over, `sweeper` fetches
+        theirs, `copy` remembers ours until they ack it.
+        """
         self._core = core
         self._epoch = epoch
         self._journal = journal
@@ -84,8 +102,12 @@ class ShardLoop:
         self._snapshots = snapshots
         self._audit = audit
         self._limits = limits
+        self._post = post
+        self._sweeper = sweeper
+        self._copy = copy
         self._loop = asyncio.get_running_loop()
         self._held: deque[_Held] = deque()
+        self._mail: deque[_Mail] = deque()
         self._stopping = False
         self._told_stalled = False
         self._clock = TickClock(core.contract.grid.tick_interval_us, limits.phase, time.monotonic_ns())
@@ -130,21 +152,27 @@ class ShardLoop:
         telemetry.ticks_skipped_total.inc(self._clock.skipped_ticks - skipped_before)
         inputs, refused = self._reception.take(self._core, self._loop.time())  # 1. the inputs of this tick
         outcome = self._core.step(inputs)  # 2. pure
+        self._note(outcome)
         updates = self._core.encode()  # 3. each changed cell once
         wanted = self._reception.watches.wanted
         keyframes = self._core.keyframes(wanted) if len(wanted) else NOTHING
         stamp = TickStamp(self._core.index, self._epoch, self._core.tick)
         watches, routes = self._reception.watches, self._reception.routes
-        self._journal.append(self._record(inputs, outcome))  # 4. compare-and-swap, on its way while we go on
+        record = self._record(inputs, outcome)
+        self._journal.append(record)  # 4. compare-and-swap, on its way while we go on
+        self._hold_mail(outcome, record)
         self._hold(outputs(stamp, outcome, refused, updates, keyframes, watches, routes))  # 5. until it is committed
         self._audit.keep(self._core)
         self._snapshots.after_tick(self._core, self._journal.chain)
+        self._sweeper.after_tick(self._core, self._loop.time())
         self._measure(late_ns, time.monotonic_ns() - began_ns, len(inputs))
 
     def on_journal(self) -> None:
         """6. Publish what is committed, in order. The journal calls this whenever something changed."""
         if self._journal.trouble is None:
             self.release(self._journal.safe)
+            # At L0 results may run ahead of the store. Mail may not: its receiver makes it part of its own journal.
+            self.release_mail(min(self._journal.safe, self._journal.committed))
             self._snapshots.committed(self._journal.committed)
 
     def release(self, up_to_tick: int) -> None:
@@ -160,6 +188,12 @@ class ShardLoop:
             telemetry.ticks_released_total.inc()
         self._audit.commit(up_to_tick)
 
+    def release_mail(self, up_to_tick: int) -> None:
+        """Hand the messages of committed ticks over to the shards they are for."""
+        while self._mail and self._mail[0].tick <= up_to_tick:
+            mail = self._mail.popleft()
+            self._post.send(mail.messages, mail.bodies)
+
     # ------------------------------------------------------------ pieces
 
     def _record(self, inputs: TickInputs, outcome: TickOutcome) -> Pending:
@@ -172,6 +206,19 @@ class ShardLoop:
             wall_ms=time.time_ns() // 1_000_000,
             digest=self._core.tick % self._limits.digest_ticks == 0,
         )
+
+    def _note(self, outcome: TickOutcome) -> None:
+        """What the step found wrong, and who came with it."""
+        self._reception.arrived(outcome, self._loop.time())
+        for alarm in outcome.alarms:
+            telemetry.core_alarms_total.inc()
+            log.error("core_alarm", shard=self._core.index, tick=self._core.tick, alarm=alarm)
+        telemetry.title_messages_undelivered_total.inc(outcome.undelivered)
+
+    def _hold_mail(self, outcome: TickOutcome, record: Pending) -> None:
+        if outcome.outbox:
+            self._mail.append(_Mail(self._core.tick, outcome.outbox, record.outbox))
+            self._copy.add(record.outbox, self._core.tick)
 
     def _hold(self, messages: list[tuple[Outlet, bytes]]) -> None:
         self._held.append(_Held(self._core.tick, time.perf_counter(), messages))

@@ -2,8 +2,8 @@
 
 Only a committed tick is saved; its bytes are restored on a scratch core before they count, and read back by the
 store. Then the journal is trimmed up to the second newest snapshot, never further (one bad snapshot must not be the
-end of a world), and with an archive never further than that goes. Where blob storage does not answer, play goes on and
-nothing is trimmed.
+end of a world), and with an archive never further than that goes; and mail is acked and forgotten as far as that
+allows (`receipts`). Where blob storage does not answer, play goes on and nothing is trimmed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from overworld.shard.core import ShardCore
 from overworld.shard.snapshot import Frozen
 from overworld.store.ports import Grant, Ownership
 from overworld.worker.archiving import Archiver
+from overworld.worker.receipts import Receipts
 from overworld.worker.shelf import Shelf, SnapshotBytes
 
 log = structlog.get_logger(__name__)
@@ -61,10 +62,11 @@ class Snapshotter:
         phase: float = 0.0,
         archiver: Archiver | None = None,
         age_s: float = 0.0,
+        receipts: Receipts | None = None,
     ) -> None:
         """`new_core`: makes the scratch core that a snapshot is tried on. `phase`: 0 to 1, spreads shards'
         snapshots. `archiver`: gets every state, and nothing is trimmed that it has not archived. `age_s`: how far the
-        newest snapshot is behind already, in the shard's own time.
+        newest snapshot is behind already, in the shard's own time. `receipts`: acks what the snapshots cover.
         """
         self._shelf = shelf
         self._ownership = ownership
@@ -72,6 +74,7 @@ class Snapshotter:
         self._new_core = new_core
         self._limits = limits
         self._archiver = archiver
+        self._receipts = receipts
         # A shard that keeps losing its owners must not have longer and longer journals to replay.
         first_s = limits.interval_s * (0.5 + phase / 2) - age_s
         self._due_s = time.monotonic() + max(FIRST_S_MIN * (1 + phase), first_s)
@@ -89,6 +92,8 @@ class Snapshotter:
             return
         self._due_s = time.monotonic() + self._limits.interval_s
         self._taken = _Taken(snapshot.freeze(core), chain, time.time_ns() // 1_000_000)
+        if self._receipts is not None:
+            self._receipts.note(core)
 
     def committed(self, tick: int) -> None:
         """Everything up to this tick is committed: a state that waited for that is saved."""
@@ -117,7 +122,10 @@ class Snapshotter:
 
     async def _save_and_trim(self, taken: _Taken) -> None:
         try:
-            await self._trim(await self._save(taken))
+            covered_tick = await self._save(taken)
+            await self._trim(covered_tick)
+            if self._receipts is not None:
+                await self._receipts.settle(covered_tick)
             if self._failing:
                 self._failing = False
                 log.info("snapshots_work_again", shard=self._grant.shard, tick=taken.frozen.tick)
