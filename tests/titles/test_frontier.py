@@ -122,12 +122,13 @@ def test_thrust_shows() -> None:
     assert play[Ship].flags[0] == 0
 
 
-def test_walls_throw_ships_back() -> None:
+def test_the_worlds_end_throws_ships_back() -> None:
     play = space(1)
-    put(play, 1, 766, 700)
+    put(play, 1, 2, 700)
+    play[Ship].heading[:] = 128
     play.tick([steer(1, AHEAD)])
-    until(play, lambda: play[Ship].at.vx[0] < 0, 80)
-    assert play[Ship].at.x[0] < play.shard.bounds[2]
+    until(play, lambda: play[Ship].at.vx[0] > 0, 80)
+    assert play[Ship].at.x[0] >= 0
 
 
 # ---------------------------------------------------------------- fights
@@ -238,9 +239,10 @@ def test_bolts_do_not_fly_through_ships_and_end_in_time() -> None:
     assert play[Ship].hp[play.avatar(2, Ship)] == HP_MAX
 
 
-def test_bolts_end_at_walls() -> None:
+def test_bolts_end_at_the_worlds_end() -> None:
     play = space(1)
-    put(play, 1, 764, 700)
+    put(play, 1, 4, 700)
+    play[Ship].heading[:] = 128
     play.tick([steer(1, FIRE), steer(1, LET_GO)])
     play.tick()
     assert len(play[Bolt]) == 0
@@ -355,19 +357,19 @@ def test_of_two_ships_at_one_crystal_one_gets_it() -> None:
 
 
 def test_who_comes_back_has_the_old_score_and_best() -> None:
-    play = space(1, 2)
-    play[Ship].score[play.avatar(1, Ship)] = 70
-    play.leave(1)
+    play = space(2, 4)
+    play[Ship].score[play.avatar(2, Ship)] = 70
+    play.leave(2)
     play.tick()
-    assert play.avatar(1, Ship) == -1
+    assert play.avatar(2, Ship) == -1
     assert len(play[Ship]) == 1
     play.ticks(5)
-    play.join(1)
+    play.join(2)
     play.tick()
-    assert play[Ship].score[play.avatar(1, Ship)] == 70
-    assert play[Ship].score[play.avatar(2, Ship)] == 0
-    assert play.account(1, "best") == 70
-    assert play[Ship].flags[play.avatar(1, Ship)] & PROTECTED
+    assert play[Ship].score[play.avatar(2, Ship)] == 70
+    assert play[Ship].score[play.avatar(4, Ship)] == 0
+    assert play.account(2, "best") == 70
+    assert play[Ship].flags[play.avatar(2, Ship)] & PROTECTED
 
 
 def test_content_grows_with_a_shards_area() -> None:

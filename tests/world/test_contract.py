@@ -42,7 +42,7 @@ CONTRACT = WorldContract(
     inputs=(compile_input(Steer),),
 )
 # Snapshots and handshakes of a running world carry it.
-GOLDEN = "4afa21f56a8c9521cd3e001df746a50f"
+GOLDEN = "a78535979783e359b47e87e07b994412"
 
 
 def test_the_fingerprint_is_the_one_running_worlds_have() -> None:
@@ -101,6 +101,7 @@ CHANGES: dict[str, dict[str, Any]] = {
             "modulo",
             "units_per_one",
             "default",
+            "moment",
         ]
     },
     "one kind more": {"kinds": (KIND, replace(KIND, name="Other"))},
@@ -108,6 +109,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "input field": {
         "inputs": (replace(CONTRACT.inputs[0], fields=(field_with(CONTRACT.inputs[0].fields[0], maximum=2),)),)
     },
+    "message": {"messages": CONTRACT.inputs},
     "input name": {"inputs": (replace(CONTRACT.inputs[0], name="Row"),)},
 }
 
