@@ -3,9 +3,11 @@
  * tells what changed; it knows no socket and no clock.
  *
  * Entities are known by their id. An entity that crosses into another cell, or whose cell is sent anew, stays the same
- * entity: it is neither removed nor added for the listeners.
+ * entity: it is neither removed nor added for the listeners. So does one that goes to another shard, though for a moment it may be in no
+ * cell (see `bridge.js`), or in two: then it is where it was added last.
  */
 
+import { Bridge, mayCross } from './bridge.js'
 import { Emitter } from './events.js'
 import { allocateColumns, layoutOf, MirrorError, Rows } from './rows.js'
 
@@ -65,6 +67,8 @@ export class Mirror extends Emitter {
   /** @type {Map<number, HeldCell>} */ #cells = new Map()
   /** @type {Map<number, ShardMark>} */ #marks = new Map()
   /** @type {Map<number, Place>} */ #where = new Map()
+  /** Of entities in more than one cell, the older ones, newest last. @type {Map<number, Place[]>} */ #older = new Map()
+  #bridge = new Bridge()
   /** Entities seen before a resume and not yet again, with their last values. @type {Map<number, Entity>} */ #carried = new Map()
   #carriedFrames = 0
   #contract = ''
@@ -82,7 +86,7 @@ export class Mirror extends Emitter {
 
   /** @returns {number} entities in the picture */
   get size() {
-    return this.#where.size
+    return this.#where.size + this.#bridge.size
   }
 
   /** @returns {number} cells in view */
@@ -97,13 +101,13 @@ export class Mirror extends Emitter {
 
   /** @param {number} id */
   has(id) {
-    return this.#where.has(id)
+    return this.#where.has(id) || this.#bridge.has(id)
   }
 
   /** @param {number} id @returns {Entity | null} its values now, a fresh object */
   get(id) {
     const place = this.#where.get(id)
-    if (!place) return null
+    if (!place) return this.#bridge.get(id)
     const held = /** @type {HeldCell} */ (this.#cells.get(place.cell))
     const rows = held.kinds[place.kind]
     return this.#entity(held, rows, rows.find(id))
@@ -139,7 +143,7 @@ export class Mirror extends Emitter {
     if (!layout) return { count: 0, ids: new Float64Array(0), columns: {} }
     let table = this.#tables.get(kind)
     if (table?.version === this.version) return table
-    let total = 0
+    let total = this.#bridge.size
     for (const held of this.#cells.values()) total += held.kinds[layout.index].count
     if (!table || table.ids.length < total) {
       const columns = allocateColumns(layout, total + 32)
@@ -151,20 +155,20 @@ export class Mirror extends Emitter {
       }
       this.#tables.set(kind, table)
     }
-    let at = 0
-    for (const held of this.#cells.values()) {
-      const rows = held.kinds[layout.index]
-      table.ids.set(rows.ids.subarray(0, rows.count), at)
-      rows.columns.forEach((column, i) => table.columns[layout.names[i]].set(column.subarray(0, rows.count), at))
-      at += rows.count
+    table.count = 0
+    for (const held of this.#cells.values()) this.#gather(held, held.kinds[layout.index], table)
+    for (const entity of this.#bridge.all()) {
+      if (entity.kind !== kind) continue
+      table.ids[table.count] = entity.id
+      for (const name of layout.names) table.columns[name][table.count] = entity[name]
+      table.count++
     }
-    table.count = total
     table.version = this.version
     return table
   }
 
   /**
-   * Calls back for every row of the held cells of a shard, straight from the columns.
+   * Calls back for every row of the held cells of a shard, straight from the columns. What has been added elsewhere since is left out.
    *
    * @param {number} shard
    * @param {(rows: Rows, row: number) => void} visit
@@ -172,8 +176,32 @@ export class Mirror extends Emitter {
   eachRow(shard, visit) {
     for (const held of this.#cells.values()) {
       if (held.shard !== shard) continue
-      for (const rows of held.kinds) for (let row = 0; row < rows.count; row++) visit(rows, row)
+      for (const rows of held.kinds) {
+        for (let row = 0; row < rows.count; row++) if (!this.#older.size || this.#isHere(held, rows.ids[row])) visit(rows, row)
+      }
     }
+  }
+
+  /** Copies the rows of a cell behind those of a table. @param {HeldCell} held @param {Rows} rows @param {KindTable} table */
+  #gather(held, rows, table) {
+    const at = table.count
+    if (!this.#older.size) {
+      table.ids.set(rows.ids.subarray(0, rows.count), at)
+      rows.columns.forEach((column, i) => table.columns[rows.layout.names[i]].set(column.subarray(0, rows.count), at))
+      table.count += rows.count
+      return
+    }
+    for (let row = 0; row < rows.count; row++) {
+      if (!this.#isHere(held, rows.ids[row])) continue
+      table.ids[table.count] = rows.ids[row]
+      rows.columns.forEach((column, i) => (table.columns[rows.layout.names[i]][table.count] = column[row]))
+      table.count++
+    }
+  }
+
+  /** @param {HeldCell} held @param {number} id of a row in it */
+  #isHere(held, id) {
+    return this.#where.get(id)?.cell === held.cell
   }
 
   // ------------------------------------------------------------ writing
@@ -197,6 +225,7 @@ export class Mirror extends Emitter {
     }
     this.#entered.clear()
     const seen = frame.heads.map((head) => this.#head(head))
+    this.#bridge.advance(seen)
     for (const update of frame.updates) this.#update(update)
     for (const view of frame.views) this.#view(view)
     for (const keyframe of frame.keyframes) this.#keyframe(keyframe)
@@ -218,6 +247,9 @@ export class Mirror extends Emitter {
     this.#went.clear()
     this.#masks.clear()
     for (const id of this.#where.keys()) this.#carried.set(id, /** @type {Entity} */ (this.get(id)))
+    for (const entity of this.#bridge.all()) this.#carried.set(entity.id, entity)
+    this.#bridge.clear()
+    this.#older.clear()
     if (!sameWorld) {
       for (const [id, entity] of this.#carried) this.#went.set(id, entity)
       this.#carried.clear()
@@ -314,7 +346,9 @@ export class Mirror extends Emitter {
   #insert(held, rows, piece) {
     const kind = rows.layout.index
     for (const id of rows.insert(piece.added, piece.columns, held.x0, held.y0)) {
-      if (this.#went.delete(id) || this.#carried.delete(id) || this.#where.has(id)) this.#masks.set(id, -1)
+      const before = this.#where.get(id)
+      if (before) this.#older.set(id, [...(this.#older.get(id) ?? []), before])
+      if (before || this.#went.delete(id) || this.#bridge.take(id) || this.#carried.delete(id)) this.#masks.set(id, -1)
       else this.#came.add(id)
       this.#where.set(id, { cell: held.cell, kind })
     }
@@ -332,7 +366,16 @@ export class Mirror extends Emitter {
   #rowLeaves(held, rows, row) {
     const id = rows.ids[row]
     // An entity that came into another cell first (two shards' frames, in either order) lives on there.
-    if (this.#where.get(id)?.cell !== held.cell) return
+    const older = this.#older.get(id)
+    if (older) {
+      const back = this.#isHere(held, id) ? older.pop() : undefined
+      const left = older.filter(({ cell }) => cell !== held.cell)
+      if (left.length) this.#older.set(id, left)
+      else this.#older.delete(id)
+      if (back) this.#where.set(id, back)
+      if (back) this.#masks.set(id, -1)
+      return
+    }
     this.#where.delete(id)
     this.#masks.delete(id)
     if (!this.#came.delete(id)) this.#went.set(id, this.#entity(held, rows, row))
@@ -367,7 +410,11 @@ export class Mirror extends Emitter {
     this.#came = new Set()
     this.#went = new Map()
     this.#masks = new Map()
-    for (const entity of went.values()) this.emit('remove', entity, this.#reason(entity))
+    for (const entity of went.values()) {
+      if (this.#mayComeUp(entity)) this.#bridge.keep(entity)
+      else this.emit('remove', entity, this.#reason(entity))
+    }
+    for (const entity of this.#bridge.expire()) this.emit('remove', entity, this.#reason(entity))
     for (const id of came) this.emit('add', /** @type {Entity} */ (this.get(id)))
     for (const [id, mask] of masks) {
       const place = this.#where.get(id)
@@ -383,6 +430,14 @@ export class Mirror extends Emitter {
     const cx = Math.min(grid.cells_x - 1, Math.max(0, Math.floor(entity.x / grid.cell_size)))
     const cy = Math.min(grid.cells_y - 1, Math.max(0, Math.floor(entity.y / grid.cell_size)))
     return this.#cells.has(cy * grid.cells_x + cx) ? 'gone' : 'unseen'
+  }
+
+  /** Whether an entity that left its cell is likely to be in another shard's soon. @param {Entity} entity */
+  #mayComeUp(entity) {
+    // A cell that was left or sent anew says nothing of where its entities went.
+    if (!this.#cells.has(entity.cell) || this.#entered.has(entity.cell)) return false
+    if (entity.id === this.own.entity) return true
+    return mayCross(entity, /** @type {Grid} */ (this.grid), (cell) => this.#cells.get(cell)?.shard)
   }
 
   /** @param {HeldCell} held @param {import('./wire.js').Cell} piece @returns {Rows} */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import { BRIDGE_TICKS } from '../src/bridge.js'
 import { Mirror, MirrorError } from '../src/mirror.js'
 import { decodeFrame } from '../src/wire.js'
 import { encodeFrame } from './official.js'
@@ -100,6 +101,85 @@ test('two shards may tell of a crossing in either order', () => {
   give(mirror, tick(11, { updates: [{ cell: 0, kind: 0, removed: [1] }] }))
   assert.deepEqual(told, ['change 9 -1'])
   assert.equal(mirror.get(9)?.cell, 3)
+})
+
+/** @returns {{mirror: Mirror, told: string[], leave: any, arrive: any}} ship 9 near shard 1, and what both shards will say of its crossing */
+function crossing() {
+  const mirror = watching()
+  give(mirror, { heads: [{ shard: 1, epoch: 1, tick: 700 }], views: [{ entered: [3] }] })
+  const close = { cell: 2, kind: 0, added: [9], columns: [250, 4, 5, 0, 0, 90] }
+  give(mirror, tick(11, { updates: [{ cell: 0, kind: 0, removed: [1] }], views: [{ entered: [2] }], keyframes: [close] }))
+  const leave = tick(12, { heads: [{ shard: 0, epoch: 1, tick: 13 }], updates: [{ cell: 2, kind: 0, removed: [0] }] })
+  const arrive = { heads: [{ shard: 1, epoch: 1, tick: 702 }], updates: [{ cell: 3, kind: 0, added: [9], columns: [-3, 4, 5, 0, 0, 90] }] }
+  return { mirror, told: diary(mirror), leave, arrive }
+}
+
+test('between two shards an entity goes on by its velocity, for all who look', () => {
+  const { mirror, told, leave, arrive } = crossing()
+  give(mirror, { owns: [{ entity: 9, kind: 0, values: [33] }] })
+  give(mirror, leave)
+  assert.equal(mirror.size, 3)
+  assert.ok(mirror.has(9))
+  assert.equal(mirror.avatar?.x, 2 * GRID.cell_size + 260)
+  give(mirror, tick(14))
+  assert.equal(mirror.avatar?.x, 2 * GRID.cell_size + 265)
+  assert.deepEqual(everything(mirror).map((e) => [e.id, e.x]), [[5, 26], [9, 777], [12, 54]]) // prettier-ignore
+  give(mirror, arrive)
+  assert.deepEqual([mirror.avatar?.cell, mirror.avatar?.x, mirror.size], [3, 3 * GRID.cell_size - 3, 3])
+  assert.deepEqual(told, ['change 9 -1'])
+})
+
+test('what does not come up on the other side is gone after all', () => {
+  const { mirror, told, leave } = crossing()
+  give(mirror, leave)
+  for (let n = 1; n < BRIDGE_TICKS; n++) give(mirror, tick(13 + n))
+  assert.deepEqual(told, [])
+  give(mirror, tick(13 + BRIDGE_TICKS))
+  assert.deepEqual(told, ['remove 9 gone'])
+  assert.equal(mirror.get(9), null)
+})
+
+test('what ends away from a border is gone at once', () => {
+  const { mirror, told } = crossing()
+  give(mirror, tick(12, { updates: [{ cell: 0, kind: 0, removed: [1] }] }))
+  assert.deepEqual(told, ['remove 12 gone'])
+})
+
+test('an entity in two cells is where it was added last, and shown once', () => {
+  const { mirror, told, leave, arrive } = crossing()
+  give(mirror, arrive)
+  assert.deepEqual(everything(mirror).map((e) => [e.id, e.cell]), [[5, 0], [9, 3], [12, 0]]) // prettier-ignore
+  const rows = [0, 1].map((shard) => {
+    /** @type {number[]} */
+    const ids = []
+    mirror.eachRow(shard, (r, row) => ids.push(r.ids[row]))
+    return ids
+  })
+  assert.deepEqual(rows, [[5, 12], [9]])
+  give(mirror, leave)
+  assert.deepEqual([mirror.get(9)?.cell, mirror.size], [3, 3])
+  assert.deepEqual(told, ['change 9 -1'])
+})
+
+test('there and back before the first shard has said a word', () => {
+  const { mirror, told, leave, arrive } = crossing()
+  give(mirror, arrive)
+  give(mirror, { heads: [{ shard: 1, epoch: 1, tick: 703 }], updates: [{ cell: 3, kind: 0, removed: [0] }] })
+  assert.equal(mirror.get(9)?.cell, 2)
+  give(mirror, leave)
+  assert.ok(mirror.has(9))
+  give(mirror, tick(14, { updates: [{ cell: 2, kind: 0, added: [9], columns: [250, 4, -5, 0, 0, 90] }] }))
+  assert.equal(mirror.get(9)?.vx, -5)
+  assert.deepEqual(told, ['change 9 -1', 'change 9 -1', 'change 9 -1'])
+})
+
+test('a resume between two shards keeps who is on the way', () => {
+  const { mirror, told, leave } = crossing()
+  give(mirror, leave)
+  give(mirror, { welcomes: [WELCOME] })
+  const there = { cell: 3, kind: 0, added: [9], columns: [3, 4, 5, 0, 0, 90] }
+  give(mirror, { heads: [{ shard: 1, epoch: 1, tick: 702 }], views: [{ entered: [3] }], keyframes: [there] })
+  assert.deepEqual(told, ['change 9 -1'])
 })
 
 test('a cell sent anew changes what differs and keeps who stays', () => {
@@ -255,6 +335,8 @@ function watchRandomWorld(random) {
   let held = new Set()
   /** Shards whose last bags this reader was too slow for: their cells come anew. @type {Set<number>} */
   const behind = new Set()
+  /** At which ticks each entity was truly in view last. @type {Map<number, number[]>} */
+  const last = new Map()
   for (let step = 0; step < 150; step++) {
     const shard = random.int(0, 4)
     world.step(shard)
@@ -277,7 +359,14 @@ function watchRandomWorld(random) {
     for (const cell of entered) held.add(cell)
     const views = left.length || entered.length ? [{ entered, left }] : []
     give(mirror, { heads: [world.head(shard)], updates: told, views, keyframes: world.keyframes(entered) })
+    const truth = world.picture(held).filter((e) => e.shard === shard)
+    for (const { id } of truth) last.set(id, [...world.ticks])
+    const known = new Set(truth.map((e) => e.id))
     const ours = everything(mirror).filter((e) => e.shard === shard)
-    assert.deepEqual(ours, world.picture(held).filter((e) => e.shard === shard)) // prettier-ignore
+    assert.deepEqual(ours.filter((e) => known.has(e.id)), truth) // prettier-ignore
+    for (const { id } of ours.filter((e) => !known.has(e.id))) {
+      const since = world.ticks[shard] - (last.get(id)?.[shard] ?? -Infinity)
+      assert.ok(since <= BRIDGE_TICKS, `${id} is still shown ${since} ticks after it left`)
+    }
   }
 }

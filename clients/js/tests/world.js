@@ -90,14 +90,14 @@ export class World {
     for (const thing of [...this.things.values()]) {
       if (shardOf(thing.cell) !== shard) continue
       if (random.chance(0.02)) this.things.delete(thing.id)
-      else if (thing.kind === 0) this.#stepShip(thing, shard)
+      else if (thing.kind === 0) this.#stepShip(thing)
       else if (random.chance(0.1)) thing.values = [random.int(-99, 99), random.int(0, 8)]
     }
     if (random.chance(0.4)) this.spawn()
   }
 
-  /** @param {Thing} thing @param {number} shard */
-  #stepShip(thing, shard) {
+  /** @param {Thing} thing */
+  #stepShip(thing) {
     const { random } = this
     const v = thing.values
     if (random.chance(0.2)) v[2] = random.int(-60, 61)
@@ -109,12 +109,7 @@ export class World {
     if (random.chance(0.1)) v[5] = random.int(-(2 ** 31), 2 ** 31)
     v[0] = Math.min(GRID.cells_x * GRID.cell_size - 1, Math.max(0, v[0]))
     v[1] = Math.min(GRID.cells_y * GRID.cell_size - 1, Math.max(0, v[1]))
-    // Borders between shards are walls here: each shard's frame tells only of its own things.
-    if (shardOf(cellAt(v[0], v[1])) !== shard) {
-      const back = [(thing.cell % GRID.cells_x) * GRID.cell_size + 9, Math.floor(thing.cell / GRID.cells_x) * GRID.cell_size + 9]
-      v[0] = back[0]
-      v[1] = back[1]
-    }
+    // In another shard's cell it is told of by that shard, from its next tick on.
     thing.cell = cellAt(v[0], v[1])
   }
 
