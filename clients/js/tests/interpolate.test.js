@@ -153,3 +153,37 @@ test('unknown entities are not drawn, gone ones are for a moment', () => {
   for (let tick = 31; tick < 160; tick++) apply({ heads: [{ shard: 0, epoch: 1, tick }] }, tick * TICK_MS)
   assert.equal(stage.interpolator.interpolated(7, 160 * TICK_MS, place()), false)
 })
+
+test('a ship that crosses into another shard is drawn without a break', () => {
+  const mirror = new Mirror()
+  const interpolator = new Interpolator()
+  const border = 3 * GRID.cell_size
+  const [v, phase_ms] = [12, 25]
+  const at = (/** @type {number} */ ms) => border - 50 * v + (v * ms) / TICK_MS
+  const apply = (/** @type {any} */ frame, /** @type {number} */ now) =>
+    interpolator.record(mirror, /** @type {any[]} */ (mirror.apply(frameOf(frame))), now)
+  mirror.apply(frameOf({ welcomes: [WELCOME] }))
+  const out = place()
+  let worst = 0
+  for (let n = 0; n < 80; n++) {
+    const [now, then] = [n * TICK_MS, n * TICK_MS + phase_ms]
+    const west = { heads: [{ shard: 0, epoch: 1, tick: n }] }
+    const east = { heads: [{ shard: 1, epoch: 1, tick: 700 + n }] }
+    const row = (/** @type {number} */ cell, /** @type {number} */ x) => ({ cell, kind: 0, added: [7], columns: [x - cell * GRID.cell_size, 9, v, 0, 8, 100] })
+    const cell = Math.floor(at(now) / GRID.cell_size)
+    const left = [0, 1, 2].filter((other) => other !== cell)
+    if (n < 50) apply({ ...west, views: [{ entered: [cell], left }], keyframes: [row(cell, at(now))] }, now)
+    else apply({ ...west, updates: n === 50 ? [{ cell: 2, kind: 0, removed: [0] }] : [] }, now)
+    // The other shard has it two ticks after it is gone from the first one.
+    if (n < 52) apply({ ...east, views: n ? [] : [{ entered: [3, 4, 5] }] }, then)
+    else apply({ ...east, updates: n === 52 ? [row(3, at(then))] : [] }, then)
+    for (let ms = then; n > 20 && n < 59 && ms < now + TICK_MS; ms += 5) {
+      assert.ok(interpolator.predicted(7, ms, out))
+      worst = Math.max(worst, Math.abs(out.x - at(ms)))
+      assert.ok(interpolator.interpolated(7, ms, out))
+      worst = Math.max(worst, Math.abs(out.x - at(ms - interpolator.delay_ms)))
+    }
+  }
+  assert.ok(worst < 1e-6, `off by ${worst}`)
+  assert.equal(mirror.get(7)?.shard, 1)
+})
