@@ -11,15 +11,16 @@ import { stdin, stdout } from 'node:process'
 import { Mirror } from '../src/mirror.js'
 import { decodeFrame } from '../src/wire.js'
 
-/** @param {Mirror} mirror */
+/** What the server told, without what the mirror adds between two shards. @param {Mirror} mirror */
 function picture(mirror) {
-  const rows = mirror.kinds.flatMap((layout) => {
-    const { count, ids, columns } = mirror.table(layout.name)
-    return Array.from({ length: count }, (_, i) => {
-      const entity = /** @type {import('../src/mirror.js').Entity} */ (mirror.get(ids[i]))
-      return [layout.index, ids[i], entity.cell, ...layout.names.map((name) => columns[name][i])]
+  /** @type {number[][]} */
+  const rows = []
+  for (const shard of mirror.shards.keys()) {
+    mirror.eachRow(shard, ({ layout, ids, columns }, row) => {
+      const { cell } = /** @type {import('../src/mirror.js').Entity} */ (mirror.get(ids[row]))
+      rows.push([layout.index, ids[row], cell, ...columns.map((column) => column[row])])
     })
-  })
+  }
   return rows.sort((a, b) => a[0] - b[0] || a[1] - b[1])
 }
 

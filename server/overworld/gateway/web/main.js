@@ -108,7 +108,7 @@ async function play() {
   try {
     const ticket = await fetchTicket()
     hud.forget()
-    game = new Game({ stage, hud, radar, messages, calm: () => lessMotion.matches }, ticket, name, ended)
+    game = new Game({ stage, hud, radar, messages, calm: () => lessMotion.matches, borders: () => numbers.shown }, ticket, name, ended)
     publish(game)
     byId('start').hidden = true
     hud.show(true)

@@ -138,14 +138,14 @@ export class Backdrop {
 }
 
 /**
- * The world's own lines: cells, its edge, and the borders between shards where those are walls.
+ * The world's own lines: cells, its edge, and faintly the borders between shards, which mean nothing to who flies.
  *
  * @param {CanvasRenderingContext2D} context
  * @param {import('./camera.js').Camera} camera
- * @param {{width: number, height: number, cell: number, walls: readonly number[][]}} world in the title's measure
- * @param {{x: number, y: number}} ship walls show as it comes near
+ * @param {import('./game.js').World} world in the title's measure
+ * @param {boolean} borders whether those between shards are to be seen
  */
-export function drawWorldLines(context, camera, world, ship) {
+export function drawWorldLines(context, camera, world, borders) {
   const { left, top, right, bottom } = camera.bounds()
   const [west, east] = [Math.max(0, left), Math.min(world.width, right)]
   const [north, south] = [Math.max(0, top), Math.min(world.height, bottom)]
@@ -161,25 +161,15 @@ export function drawWorldLines(context, camera, world, ship) {
     context.strokeStyle = `hsl(200 80% 75% / ${alpha})`
     context.stroke()
   }
-  for (const [x0, y0, x1, y1] of world.walls) drawWall(context, camera, x0, y0, x1, y1, ship)
+  if (borders) {
+    context.beginPath()
+    for (const [x0, y0, x1, y1] of world.borders) line(x0, y0, x1, y1)
+    context.setLineDash([camera.scale * 1.2, camera.scale * 0.9])
+    context.strokeStyle = 'hsl(38 95% 62% / 0.22)'
+    context.stroke()
+    context.setLineDash([])
+  }
   drawOutside(context, camera, world)
-}
-
-/** @param {CanvasRenderingContext2D} context @param {import('./camera.js').Camera} camera @param {number} x0 @param {number} y0 @param {number} x1 @param {number} y1 @param {{x: number, y: number}} ship */
-function drawWall(context, camera, x0, y0, x1, y1, ship) {
-  const away = x0 === x1 ? Math.abs(ship.x - x0) : Math.abs(ship.y - y0)
-  const near = Math.max(0, 1 - away / 60)
-  context.beginPath()
-  context.moveTo(camera.x(x0), camera.y(y0))
-  context.lineTo(camera.x(x1), camera.y(y1))
-  context.setLineDash([camera.scale * 1.2, camera.scale * 0.9])
-  context.strokeStyle = `hsl(38 95% 62% / ${0.16 + 0.5 * near})`
-  context.lineWidth = 1.5
-  context.stroke()
-  context.setLineDash([])
-  context.strokeStyle = `hsl(38 95% 60% / ${0.03 + 0.07 * near})`
-  context.lineWidth = camera.scale * 1.6
-  context.stroke()
 }
 
 /** @param {CanvasRenderingContext2D} context @param {import('./camera.js').Camera} camera @param {{width: number, height: number}} world */

@@ -19,9 +19,6 @@ export const DRONE_HULL_MAX = 40
 export const SHIP_RADIUS = 2
 export const NOSE = 2
 
-/** Borders between shards turn ships back, as the world's edge does. */
-export const BORDERS_ARE_WALLS = true
-
 /** Angles have so many steps a turn, clockwise on a screen whose y points down. */
 export const ANGLE_STEPS = 256
 export const RADIANS = (2 * Math.PI) / ANGLE_STEPS

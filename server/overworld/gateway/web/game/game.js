@@ -3,7 +3,7 @@
 import { connect } from '/js/index.js'
 import { OWN_HUE } from './art.js'
 import { callsignOf } from './callsigns.js'
-import { BORDERS_ARE_WALLS, DRONE, NOTHING, sameCommand, STEER } from './frontier.js'
+import { DRONE, NOTHING, sameCommand, STEER } from './frontier.js'
 import { endingOf } from './messages.js'
 import { Scene } from './scene.js'
 import { Things } from './things.js'
@@ -11,13 +11,13 @@ import { fetchTicket } from './ticket.js'
 
 /** @typedef {import('./frontier.js').Command} Command */
 /** @typedef {import('./things.js').Thing} Thing */
-/** @typedef {{width: number, height: number, cell: number, walls: readonly number[][], view: number}} World */
+/** `borders`: lines between shards. @typedef {{width: number, height: number, cell: number, borders: readonly number[][], view: number}} World */
 
 /**
- * The page's parts that outlive a visit.
+ * The page's parts that outlive a visit. `borders`: whether lines between shards are to be seen.
  * @typedef {{
  *   stage: import('./scene.js').Stage, hud: import('./hud.js').Hud, radar: import('./radar.js').Radar,
- *   messages: import('./messages.js').Messages, calm: () => boolean
+ *   messages: import('./messages.js').Messages, calm: () => boolean, borders: () => boolean
  * }} Page
  */
 
@@ -79,7 +79,7 @@ export class Game {
 
   /** One frame of the page. @param {number} now_ms @param {number} elapsed_ms */
   frame(now_ms, elapsed_ms) {
-    const { stage, hud, radar, calm } = this.#page
+    const { stage, hud, radar, calm, borders } = this.#page
     const { things } = this
     things.place(now_ms)
     stage.effects.calm = calm()
@@ -88,7 +88,7 @@ export class Game {
     if (own?.shown) stage.camera.follow(own, elapsed_ms, calm())
     if (own) own.hue = OWN_HUE
     const thrusting = this.#command.thrust > 0 && this.client.state === 'playing'
-    this.#scene.draw(stage, things, this.world, { now_ms, thrusting, calm: calm(), labels: true })
+    this.#scene.draw(stage, things, this.world, { now_ms, thrusting, calm: calm(), labels: true, borders: borders() })
     this.#drawVeil(now_ms)
     if (this.client.state === 'lost') this.#sayLost()
     hud.update(own, things.ranking(), { now_ms, energy: this.client.mirror.ownValues.energy ?? 0, name: this.name })
@@ -109,12 +109,10 @@ export class Game {
     const cell = grid.cell_size / units
     const [width, height] = [cell * grid.cells_x, cell * grid.cells_y]
     /** @type {number[][]} */
-    const walls = []
-    if (BORDERS_ARE_WALLS) {
-      for (let i = 1; i < grid.shards_x; i++) walls.push([(width * i) / grid.shards_x, 0, (width * i) / grid.shards_x, height])
-      for (let i = 1; i < grid.shards_y; i++) walls.push([0, (height * i) / grid.shards_y, width, (height * i) / grid.shards_y])
-    }
-    this.world = { width, height, cell, walls, view: grid.view / units }
+    const borders = []
+    for (let i = 1; i < grid.shards_x; i++) borders.push([(width * i) / grid.shards_x, 0, (width * i) / grid.shards_x, height])
+    for (let i = 1; i < grid.shards_y; i++) borders.push([0, (height * i) / grid.shards_y, width, (height * i) / grid.shards_y])
+    this.world = { width, height, cell, borders, view: grid.view / units }
     // A new session's ship holds no command yet.
     if (welcome.session !== this.#session) this.#told = NOTHING
     this.#session = welcome.session

@@ -36,6 +36,10 @@ export class Numbers {
     this.#element = element
   }
 
+  get shown() {
+    return !this.#element.hidden
+  }
+
   toggle() {
     this.#element.hidden = !this.#element.hidden
     this.#refreshed_ms = -Infinity

@@ -22,7 +22,7 @@ export class Radar {
   /**
    * @param {import('./things.js').Things} things
    * @param {import('./camera.js').Camera} camera
-   * @param {{width: number, height: number, walls: readonly number[][]}} world
+   * @param {import('./game.js').World} world
    * @param {number} now_ms
    */
   draw(things, camera, world, now_ms) {
@@ -57,7 +57,7 @@ export class Radar {
     this.#locator(c, side, own, world)
   }
 
-  /** @param {CanvasRenderingContext2D} c @param {(v: number) => number} x @param {(v: number) => number} y @param {number} r @param {import('./camera.js').Camera} camera @param {{width: number, height: number, walls: readonly number[][]}} world */
+  /** @param {CanvasRenderingContext2D} c @param {(v: number) => number} x @param {(v: number) => number} y @param {number} r @param {import('./camera.js').Camera} camera @param {import('./game.js').World} world */
   #ground(c, x, y, r, camera, world) {
     c.lineWidth = 1
     c.strokeStyle = 'hsl(195 60% 70% / 0.1)'
@@ -71,13 +71,6 @@ export class Radar {
     c.strokeRect(x(left), y(top), x(right) - x(left), y(bottom) - y(top))
     c.strokeStyle = 'hsl(350 90% 66% / 0.7)'
     c.strokeRect(x(0), y(0), x(world.width) - x(0), y(world.height) - y(0))
-    c.strokeStyle = 'hsl(38 95% 62% / 0.45)'
-    c.beginPath()
-    for (const [x0, y0, x1, y1] of world.walls) {
-      c.moveTo(x(x0), y(y0))
-      c.lineTo(x(x1), y(y1))
-    }
-    c.stroke()
   }
 
   /** @param {CanvasRenderingContext2D} c @param {number} x @param {number} y @param {import('./things.js').Thing} thing */
@@ -109,7 +102,7 @@ export class Radar {
     c.restore()
   }
 
-  /** The whole world, very small, and where we are in it. @param {CanvasRenderingContext2D} c @param {number} side @param {{x: number, y: number}} own @param {{width: number, height: number, walls: readonly number[][]}} world */
+  /** The whole world, very small, and where we are in it. @param {CanvasRenderingContext2D} c @param {number} side @param {{x: number, y: number}} own @param {import('./game.js').World} world */
   #locator(c, side, own, world) {
     const w = side * 0.2
     const h = (w * world.height) / world.width

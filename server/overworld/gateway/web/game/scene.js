@@ -28,15 +28,15 @@ export class Scene {
   /**
    * @param {Stage} stage
    * @param {Things} things
-   * @param {{width: number, height: number, cell: number, walls: readonly number[][]} | null} world
-   * @param {{now_ms: number, thrusting: boolean, calm: boolean, labels: boolean}} how `thrusting`: the own ship, as its player commands it now
+   * @param {import('./game.js').World | null} world
+   * @param {{now_ms: number, thrusting: boolean, calm: boolean, labels: boolean, borders: boolean}} how `thrusting`: the own ship, as its player commands it now
    */
   draw(stage, things, world, how) {
     const { context, camera, backdrop, effects, art } = stage
     const { centre, scale } = camera
     context.setTransform(camera.density, 0, 0, camera.density, 0, 0)
     backdrop.draw(context, camera.width, camera.height, centre.x * scale, centre.y * scale)
-    if (world) drawWorldLines(context, camera, world, things.own ?? centre)
+    if (world) drawWorldLines(context, camera, world, how.borders)
     const visible = this.#visible(things, camera)
     this.#trails.follow(things, how.thrusting, how.now_ms)
     for (const thing of visible) if (thing.kind === CRYSTAL) this.#crystal(stage, thing, things.opacity(thing, how.now_ms), how)
