@@ -140,8 +140,6 @@ async def mend(ownership: Ownership, grant: Grant, core: ShardCore, copy: Outbox
     lost = 0
     counters = sent(core)
     for to_shard in range(core.contract.grid.shard_count):
-        if to_shard == grant.shard:
-            continue
         found = {m.number: m for m in await stored(ownership, grant.shard, to_shard)}
         found |= {m.number: m for m in copy.of(to_shard)}
         messages, filled = mended(found, grant.shard, to_shard, counters.get(to_shard, 0), core.tick)

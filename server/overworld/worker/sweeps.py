@@ -4,7 +4,7 @@
     sender                                            read
     any, at takeover                                  at once, all of them
     one of whose messages a tick is missing            at once
-    a neighbour, or one that ever sent or got mail     every second
+    itself, a neighbour, or who ever sent or got mail  every second
     any other                                          twice a minute
     any whose last read failed                         after a second
     any whose last read filled a page                  as soon as what was read has been taken in
@@ -56,12 +56,12 @@ class _Sender:
 
 
 class SweepBook:
-    """When each other shard's outbox is to be read. Pure: time is an argument, in seconds, monotonic."""
+    """When each shard's outbox is to be read. Pure: time is an argument, in seconds, monotonic."""
 
     def __init__(self, shard: int, grid: Grid, limits: SweepLimits, now_s: float) -> None:
         self._limits = limits
-        self._near = frozenset(neighbours(grid, shard))
-        self._senders = {other: _Sender(now_s) for other in range(grid.shard_count) if other != shard}
+        self._near = frozenset((shard, *neighbours(grid, shard)))
+        self._senders = {index: _Sender(now_s) for index in range(grid.shard_count)}
         self._next_s = now_s
 
     @property

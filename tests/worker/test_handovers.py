@@ -1,0 +1,344 @@
+"""Entities and players that cross from shard to shard on real workers: none is lost and none is there twice, whatever
+carries the mail and whoever dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from overworld.link import Link
+from overworld.shard import handover, snapshot
+from overworld.shard.core import ShardCore
+from overworld.shard.record import decode
+from overworld.store.memory import MemoryOwnership
+from overworld.store.ports import READ_RECORDS_MAX
+from overworld.wire.v1 import link_pb2
+from overworld.worker.post import Post, message_of
+from overworld.worker.recovery import recover
+from overworld.worker.service import Worker
+from tests.worker.cluster import Cluster, Gateway, running, until
+from tests.worker.ferry import BOATS, Boat, Ferry
+
+pytestmark = pytest.mark.asyncio
+
+SHARDS = (0, 1)
+NAMES = sorted(shard * 100 + i for shard in SHARDS for i in range(BOATS))
+
+
+@pytest_asyncio.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    made = Cluster(Ferry())
+    yield made
+    await made.close()
+
+
+def cores(cluster: Cluster) -> dict[int, ShardCore]:
+    """The shards' states where they are run now."""
+    found = {}
+    for worker in cluster.workers:
+        for shard, host in worker._hosts.items():
+            if host.core is not None:
+                found[shard] = host.core
+    return found
+
+
+def names_at(core: ShardCore) -> list[int]:
+    return [name for name in core.shard[Boat].name.tolist() if name >= 0]
+
+
+def sent(core: ShardCore, to_shard: int) -> int:
+    neighbours = core.shard.neighbours
+    row = int(neighbours.rows_of(np.array([to_shard]))[0])
+    return int(neighbours.sent[row]) if row >= 0 else 0
+
+
+def handed_over(cluster: Cluster) -> dict[tuple[int, int], int]:
+    """Messages applied, by (sender, receiver)."""
+    found = cores(cluster)
+    return {(a, b): found[b].received(a) for a in SHARDS for b in SHARDS if a != b and b in found}
+
+
+async def grown(cluster: Cluster, by: int = 6) -> None:
+    """Wait until so much more mail went each way."""
+    before = handed_over(cluster)
+    assert before
+    await until(
+        lambda: all(handed_over(cluster).get(way, 0) >= n + by for way, n in before.items()), f"{by} messages each way"
+    )
+
+
+async def settled_names(cluster: Cluster) -> list[int]:
+    """Names of all boats at a moment when none is on its way, by the stores alone: every shard's state is rebuilt from
+    snapshot and journal, and the receivers are brought to where they have all that the senders sent.
+    """
+    for worker in cluster.workers:
+        await worker.stop()
+    built = {}
+    ownership = MemoryOwnership(cluster.redis, "test")
+    for shard in SHARDS:
+        head = cluster.redis.primary.head(("test", shard))
+        assert head is not None
+
+        def new_core(shard: int = shard) -> ShardCore:
+            return ShardCore(cluster.contract, cluster.title, shard)
+
+        built[shard] = (await recover(new_core, shard, head, ownership, cluster.shelf)).core
+    names = Counter(name for core in built.values() for name in names_at(core))
+    for a, b in ((0, 1), (1, 0)):
+        waiting = await ownership.read_outbox(a, b, built[b].received(a))
+        assert [m.number for m in waiting] == list(range(built[b].received(a) + 1, sent(built[a], b) + 1))
+        names.update(boats_in([m.body for m in waiting]))
+    return sorted(names.elements())
+
+
+def boats_in(bodies: list[bytes]) -> list[int]:
+    """Names of the boats in some messages."""
+    found: list[int] = []
+    for message in map(message_of, bodies):
+        if message.kind == handover.HANDOVER:
+            for table in handover.decode(message.body)[1]:
+                if table.name == "Boat":
+                    found += table.values[table.columns.index("name")].tolist()
+    return [name for name in found if name >= 0]
+
+
+async def applied(cluster: Cluster, shard: int) -> dict[int, list[int]]:
+    """Numbers of the messages in a shard's journal as far as it is kept, by sender."""
+    found: dict[int, list[int]] = {}
+    ownership = MemoryOwnership(cluster.redis, "test")
+    head = cluster.redis.primary.head(("test", shard))
+    assert head is not None
+    for entry in await ownership.read(shard, head.floor, READ_RECORDS_MAX):
+        for message in decode(entry.payload).inputs.messages:
+            found.setdefault(message.from_shard, []).append(message.number)
+    return found
+
+
+async def check_journals(cluster: Cluster) -> None:
+    """Every message is in its receiver's journal once and in order."""
+    for shard in SHARDS:
+        for numbers in (await applied(cluster, shard)).values():
+            assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+# ---------------------------------------------------------------- who carries the mail
+
+
+async def test_on_one_worker_mail_goes_straight_into_the_mailbox(cluster: Cluster) -> None:
+    worker = await cluster.worker("w")
+    await until(lambda: running(worker) == [0, 1], "both shards run")
+    await grown(cluster, 10)
+    await check_journals(cluster)
+    assert await settled_names(cluster) == NAMES
+
+
+async def two_workers(cluster: Cluster, **more: object) -> tuple[Worker, Worker]:
+    """One shard each: (the worker of shard 0, that of shard 1)."""
+    workers = await asyncio.gather(cluster.worker("a", **more), cluster.worker("b", **more))
+    await until(lambda: sorted(running(workers[0]) + running(workers[1])) == [0, 1], "both shards run")
+    assert len(running(workers[0])) == 1, "one each"
+    return (workers[0], workers[1]) if running(workers[0]) == [0] else (workers[1], workers[0])
+
+
+async def test_between_workers_mail_goes_over_their_link(cluster: Cluster) -> None:
+    await two_workers(cluster)
+    await grown(cluster, 10)
+    await check_journals(cluster)
+    assert await settled_names(cluster) == NAMES
+
+
+async def test_without_any_handing_over_the_sweeps_bring_all_of_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Post, "send", lambda *_: None)
+    await two_workers(cluster)
+    await grown(cluster, 3)
+    await check_journals(cluster)
+    assert await settled_names(cluster) == NAMES
+
+
+async def test_mail_that_is_lost_now_and_then_leaves_no_hole(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    send, calls = Post.send, Counter[str]()
+
+    def lossy(post: Post, messages: object, bodies: object) -> None:
+        calls["n"] += 1
+        if calls["n"] % 3:
+            send(post, messages, bodies)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Post, "send", lossy)
+    await two_workers(cluster)
+    await grown(cluster, 10)
+    await check_journals(cluster)
+    assert await settled_names(cluster) == NAMES
+
+
+# ---------------------------------------------------------------- who dies
+
+
+@pytest.mark.parametrize("dies", [0, 1])
+async def test_a_receiver_that_is_killed_gets_its_mail_when_it_is_taken_over(cluster: Cluster, dies: int) -> None:
+    workers = await two_workers(cluster)
+    await grown(cluster)
+    lost, left = workers[dies], workers[1 - dies]
+    await lost.kill()
+    cluster.workers.remove(lost)
+    await until(lambda: running(left) == [0, 1], "the other worker took it over")
+    await grown(cluster)
+    await check_journals(cluster)
+    assert await settled_names(cluster) == NAMES
+
+
+async def test_a_receiver_that_is_away_for_long_finds_all_its_mail_waiting(cluster: Cluster) -> None:
+    workers = await two_workers(cluster, shards_max=1)
+    await grown(cluster)
+    await workers[1].kill()
+    cluster.workers.remove(workers[1])
+    core = cores(cluster)[0]
+    there = sent(core, 1)
+    await until(lambda: sent(core, 1) >= there + 3, "mail for a shard that nobody runs")
+    heir = await cluster.worker("heir")
+    await until(lambda: running(heir) == [1], "an heir")
+    await grown(cluster)
+    assert await settled_names(cluster) == NAMES
+
+
+async def test_after_an_orderly_stop_of_everything_nothing_is_missing(cluster: Cluster) -> None:
+    first = await cluster.worker("first")
+    await until(lambda: running(first) == [0, 1], "both shards run")
+    await grown(cluster)
+    await first.stop()
+    cluster.workers.clear()
+    second = await cluster.worker("second")
+    await until(lambda: running(second) == [0, 1], "both shards run again")
+    await grown(cluster)
+    assert await settled_names(cluster) == NAMES
+
+
+async def test_a_wiped_redis_costs_no_boat_while_the_workers_live(cluster: Cluster) -> None:
+    workers = await two_workers(cluster)
+    await grown(cluster)
+    epochs = [w._hosts[s].epoch for s, w in enumerate(workers)]
+    assert epochs == [1, 1]
+    cluster.redis.wipe()
+    await until(
+        lambda: all(w._hosts[s].epoch == 2 for s, w in enumerate(workers) if s in w._hosts), "journals begun anew"
+    )
+    await grown(cluster)
+    await check_journals(cluster)
+    assert await settled_names(cluster) == NAMES
+
+
+# ---------------------------------------------------------------- what need not be kept
+
+
+async def test_outboxes_are_trimmed_to_what_the_receivers_older_snapshot_covers(cluster: Cluster) -> None:
+    worker = await cluster.worker("w", snapshot_interval_s=0.3)
+    await until(lambda: running(worker) == [0, 1], "both shards run")
+    ownership = MemoryOwnership(cluster.redis, "test")
+
+    async def first_waiting(a: int, b: int) -> int:
+        found = await ownership.read_outbox(a, b, 0, 1)
+        return found[0].number if found else 0
+
+    for a, b in ((0, 1), (1, 0)):
+        acked = 0
+        while acked < 3:
+            await asyncio.sleep(0.05)
+            acked = (await ownership.outbox_acks(a, [b]))[b]
+        older = {}
+        for start in cluster.shelf.kept[b]:
+            core = ShardCore(cluster.contract, cluster.title, b)
+            snapshot.restore(core, start.data)
+            older[start.tick] = core.received(a)
+        assert acked <= max(older.values())
+        await until(lambda a=a, b=b: cluster.redis.primary._shards["test", a].outboxes[b][0].number > 1, "trimmed")
+        first = await first_waiting(a, b)
+        assert first <= (await ownership.outbox_acks(a, [b]))[b] + 1, "nothing that is not acked is trimmed"
+    assert await settled_names(cluster) == NAMES
+
+
+# ---------------------------------------------------------------- players
+
+
+class Sailors(Gateway):
+    """A gateway that goes where its player goes, as a real one does."""
+
+    async def sail(self, cluster: Cluster, session: int, player: int, shard: int) -> None:
+        self.session, self.player, self.shard, self.crossings, self.seq = session, player, shard, 0, 0
+        self.cluster = cluster
+        self.attach(await self.link_to(shard), shard, session, player)
+
+    async def link_to(self, shard: int) -> Link:
+        head = self.cluster.redis.primary.head(("test", shard))
+        assert head is not None
+        link = self.links.get(head.address)
+        return link if link is not None and not link.closed else await self.dial(head.address)
+
+    async def follow(self) -> None:
+        """Wait for the player to move, and go after him."""
+        await until(self.moves, "the player's boat crossed the border")
+        to_shard, number = self.moves()[0]
+        came_from, self.shard = self.shard, to_shard
+        link = await self.link_to(to_shard)
+        attach = link_pb2.Attach(
+            shard=to_shard,
+            session=self.session,
+            player=self.player,
+            resume=True,
+            after_shard=came_from,
+            after_number=number,
+        )
+        self.outputs.clear()
+        link.send(link_pb2.LinkMessage(attach=attach))
+        await until(lambda: self.joined(to_shard, self.session), "the session joined where its player is")
+        self.crossings += 1
+
+    def moves(self) -> list[tuple[int, int]]:
+        found = []
+        for output in self.of(self.shard):
+            sessions = np.frombuffer(output.message.moved_sessions_i64, "<i8").tolist()
+            shards = np.frombuffer(output.message.moved_shards_u32, "<u4").tolist()
+            numbers = np.frombuffer(output.message.moved_numbers_i64, "<i8").tolist()
+            found += [(s, n) for who, s, n in zip(sessions, shards, numbers, strict=True) if who == self.session]
+        return found
+
+    async def steer(self, vx: int) -> None:
+        self.seq += 1
+        batch = link_pb2.InputBatch(
+            shard=self.shard,
+            sessions_i64=np.array([self.session], "<i8").tobytes(),
+            seqs_u32=np.array([self.seq], "<u4").tobytes(),
+            kinds_u32=np.array([0], "<u4").tobytes(),
+            seen_ticks_u32=np.array([0], "<u4").tobytes(),
+            counts_u32=np.array([1], "<u4").tobytes(),
+            values_i32=np.array([vx], "<i4").tobytes(),
+        )
+        (await self.link_to(self.shard)).send(link_pb2.LinkMessage(inputs=batch))
+        await until(lambda: self.acked(self.shard, self.session) == self.seq, "the input was acked")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_player_sails_from_shard_to_shard_in_one_session(cluster: Cluster, workers: int) -> None:
+    if workers == 1:
+        worker = await cluster.worker("w")
+        await until(lambda: running(worker) == [0, 1], "both shards run")
+    else:
+        await two_workers(cluster)
+    sailors = Sailors(cluster.contract)
+    cluster.gateways.append(sailors)
+    await sailors.sail(cluster, session=7, player=70, shard=0)
+    await until(lambda: sailors.joined(0, 7), "the session joined")
+    for vx in (120, -120, 120):
+        await sailors.steer(vx)
+        await sailors.follow()
+    await sailors.steer(1)
+    assert (sailors.crossings, sailors.shard, sailors.refused) == (3, 1, [])
+    here = cores(cluster)[1].shard.players
+    row = int(here.rows_of(np.array([70]))[0])
+    assert (int(here.session[row]), int(here.online[row]), int(here.last_seq[row])) == (7, 1, 4)
