@@ -2,7 +2,7 @@
 
 I1 what was shown is in the journal; I3 pictures equal the replay; I5 acknowledged inputs changed the world exactly
 once, as sent; I6 ticks of a shard only grow on a socket; I9 everybody plays again soon after the last fault. (I2 is
-checked by `lineage`.)
+checked by `lineage`.) I4 every entity and every player is in one shard or on its way to one, at every look.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import asyncio
 from collections import Counter
 
 from overworld.client.mirror import Mirror
+from overworld.shard.core import ShardCore
+from overworld.shard.handover import HANDOVER, decode
 from tests.simulation.bots import Bot
 from tests.simulation.lineage import Lineage, Picture, require
 
@@ -29,6 +31,7 @@ class Checker:
         self.closes: Counter[int] = Counter()
         self._shown: dict[tuple[int, int], tuple[int, int]] = {}
         self._by_session: dict[int, dict[int, list[int]]] = {}
+        self._born: set[int] = set()
 
     # ------------------------------------------------------------ what bots tell
 
@@ -85,7 +88,8 @@ class Checker:
     # ------------------------------------------------------------ at the end
 
     def check_inputs(self) -> None:
-        """Every input in a journal: once, in order, as the bot made it."""
+        """Every input in the journals: once, in order, as the bot made it, whichever shard its player was in."""
+        applied: dict[int, dict[int, str]] = {}
         for shard, lineage in enumerate(self.lineage.shards):
             last: dict[int, int] = {}
             for record in lineage.records:
@@ -97,24 +101,48 @@ class Checker:
                     values = inputs.values[at : at + count].tolist()
                     at += count
                     where = f"shard {shard} tick {record.tick} session {session}"
-                    require(seq == last.get(session, 0) + 1, "I5", f"{where}: input {seq} after {last.get(session, 0)}")
+                    require(seq > last.get(session, 0), "I5", f"{where}: input {seq} after {last.get(session, 0)}")
                     last[session] = seq
+                    first = applied.setdefault(session, {}).setdefault(seq, where)
+                    require(first is where, "I5", f"{where}: input {seq} was applied before: {first}")
                     sent = self._by_session.get(session, {}).get(seq)
                     require(self.lossy or sent == values, "I5", f"{where}: input {seq} is {values}, was sent as {sent}")
                     self.checks["I5"] += 1
+        for session, inputs_of in applied.items():
+            missing = set(range(1, max(inputs_of) + 1)) - inputs_of.keys()
+            require(not missing, "I5", f"session {session}: inputs {sorted(missing)[:5]} were passed over")
 
     def check_entities(self) -> None:
-        """Every entity and every player in one shard only."""
-        entities: Counter[tuple[int, int]] = Counter()
+        """Every entity and every player is in one shard, or on its way to one; and nobody is missing."""
+        entities: Counter[int] = Counter()
         players: Counter[int] = Counter()
         for shard in range(len(self.lineage.shards)):
             core = self.lineage.core(shard)
-            for kind, table in enumerate(core.shard.tables):
-                entities.update((kind, entity) for entity in table.ids.tolist())
+            for table in core.shard.tables:
+                entities.update(table.ids.tolist())
             players.update(core.shard.players.ids[core.shard.players.avatar != 0].tolist())
+        for message in self.lineage.in_transit():
+            if message.kind == HANDOVER:
+                for rows in decode(message.body)[1]:
+                    if rows.name == "Player":
+                        players.update(rows.ids[rows.values[rows.columns.index("avatar")] != 0].tolist())
+                    else:
+                        entities.update(rows.ids.tolist())
+                        self.checks["handovers in transit"] += 1
         require(not entities or max(entities.values()) == 1, "I4", f"entities twice: {entities.most_common(3)}")
         require(not players or max(players.values()) == 1, "I4", f"players twice: {players.most_common(3)}")
+        missing = self._settlers() - entities.keys()
+        require(not missing, "I4", f"entities {sorted(missing)[:5]} are nowhere")
         self.checks["I4"] += len(entities) + len(players)
+
+    def _settlers(self) -> set[int]:
+        """Ids of the entities that were there from the first tick on; they live for ever."""
+        if not self._born:
+            for shard in range(len(self.lineage.shards)):
+                core = ShardCore(self.lineage.contract, self.lineage.title, shard)
+                core.setup()
+                self._born.update(i for table in core.shard.tables for i in table.ids.tolist())
+        return {i for i in self._born if self.lineage.shards[self.lineage.birthplace(i)].entries}
 
     def check_health(self, bots: list[Bot], silent_s_max: float = 1.0) -> None:
         """Everybody plays and is shown new ticks."""

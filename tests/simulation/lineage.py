@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from overworld.game import Title
 from overworld.shard import record
 from overworld.shard.core import ShardCore
+from overworld.shard.inputs import ShardMessage
 from overworld.shard.record import GENESIS, Record
 from overworld.store.memory import MemoryRedis
 from overworld.store.ports import JournalEntry
@@ -49,11 +52,12 @@ class Lineage:
     def __init__(self, redis: MemoryRedis, contract: WorldContract, title: Title) -> None:
         self._redis = redis
         self.contract = contract
-        self._title = title
+        self.title = title
         self.shards = [ShardLineage() for _ in range(contract.grid.shard_count)]
         self._cores: list[ShardCore | None] = [None] * len(self.shards)
         self._pictures: list[OrderedDict[int, Picture]] = [OrderedDict() for _ in self.shards]
         self._last_seqs: list[dict[int, dict[int, int]]] = [{} for _ in self.shards]
+        self._sent: list[dict[tuple[int, int], ShardMessage]] = [{} for _ in self.shards]
         self.checks = 0
 
     # ------------------------------------------------------------ watching
@@ -126,15 +130,37 @@ class Lineage:
         """The shard replayed to the end of its journal."""
         return self._replay_to(shard, len(self.shards[shard].entries))
 
+    def birthplace(self, entity: int) -> int:
+        """The shard an entity was spawned in: ids are interleaved."""
+        kinds = len(self.contract.kinds)
+        return entity // kinds % len(self.shards)
+
+    def in_transit(self) -> list[ShardMessage]:
+        """Messages that their senders have journaled and their receivers have not, as of now."""
+        cores = [self.core(shard) for shard in range(len(self.shards))]
+        found = []
+        for shard, sent in enumerate(self._sent):
+            for (to_shard, number), message in sent.items():
+                if number > cores[to_shard].received(shard):
+                    found.append(message)
+        for receiver in cores:
+            for sender in cores:
+                row = sender.shard.neighbours.rows_of(np.array([receiver.index]))
+                sent_last = int(sender.shard.neighbours.sent[row[0]]) if row[0] >= 0 else 0
+                received = receiver.received(sender.index)
+                require(received <= sent_last, "I4", f"{receiver.index} has message {received} of {sender.index}")
+        return found
+
     def _replay_to(self, shard: int, tick: int) -> ShardCore:
         core = self._cores[shard]
         if core is None:
-            core = self._cores[shard] = ShardCore(self.contract, self._title, shard)
+            core = self._cores[shard] = ShardCore(self.contract, self.title, shard)
             core.setup()
         lineage = self.shards[shard]
         while core.tick < min(tick, len(lineage.records)):
             entry = lineage.records[core.tick]
-            core.step(entry.inputs)
+            for message in core.step(entry.inputs).outbox:
+                self._sent[shard][message.to_shard, message.number] = message
             if entry.state_digest:
                 self.checks += 1
                 require(core.digest() == entry.state_digest, "I3", f"shard {shard} tick {core.tick}: digest differs")
@@ -157,6 +183,7 @@ class Lineage:
             self._cores[shard] = None
             self._pictures[shard].clear()
             self._last_seqs[shard].clear()
+            self._sent[shard].clear()
 
 
 def picture_of(core: ShardCore) -> Picture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -12,8 +13,10 @@ from overworld.gateway.players import Players
 from overworld.shard.inputs import SessionEvent
 from overworld.shard.sessions import Sessions
 from overworld.store.memory_node import MemoryNode
+from overworld.store.ports import AppendRequest
 from overworld.worker.journal import Journal
 from overworld.worker.pulse import Pulse
+from overworld.worker.shard_loop import ShardLoop
 
 
 @contextmanager
@@ -76,9 +79,38 @@ def forget_applied_inputs() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def mail_before_append() -> Iterator[None]:
+    """Messages to other shards leave as soon as they are sent: an entity arrives that its shard still has, if that
+    shard dies before its record is stored.
+    """
+    hold = ShardLoop._hold_mail
+
+    def hasty(self: ShardLoop, *args: Any) -> None:
+        hold(self, *args)
+        self.release_mail(self._core.tick)
+
+    with patch.object(ShardLoop, "_hold_mail", hasty):
+        yield
+
+
+@contextmanager
+def no_outbox() -> Iterator[None]:
+    """Messages are sent, but not stored with the record that sent them: one that is lost on its way is lost."""
+    append = MemoryNode.append
+
+    def forgetful(self: MemoryNode, key: Any, grant: Any, request: AppendRequest) -> Any:
+        return append(self, key, grant, replace(request, outbox=()))
+
+    with patch.object(MemoryNode, "append", forgetful):
+        yield
+
+
 MUTATIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "skip_epoch_check": skip_epoch_check,
     "release_before_append": release_before_append,
     "trim_too_far": trim_too_far,
     "forget_applied_inputs": forget_applied_inputs,
+    "mail_before_append": mail_before_append,
+    "no_outbox": no_outbox,
 }

@@ -36,6 +36,8 @@ from tests.simulation.pasture import Pasture
 
 PEACE_S, TROUBLE_S, CALM_S = 2.5, 7.0, 9.0
 BOTS = 5
+LOOK_S = 0.5
+"""How often all journals are looked through for entities that are nowhere or twice."""
 
 
 @dataclass
@@ -90,11 +92,15 @@ async def _scenario(loop: SimulatedLoop, level: CommitLevel, chance: random.Rand
     async def on(seconds: float) -> None:
         """Let time pass, and stop at the first failure."""
         until_s = loop.time() + seconds
+        looked_s = loop.time()
         while loop.time() < until_s:
             await asyncio.sleep(min(0.05, until_s - loop.time()))
             failures.extend(e for t in loop.tasks if t.done() and not t.cancelled() and (e := t.exception()))
             if failures:
                 raise failures[0]
+            if loop.time() >= looked_s + LOOK_S:
+                looked_s = loop.time()
+                checker.check_entities()
 
     await on(PEACE_S)
     faults, ends_s = faults_for(level), loop.time() + TROUBLE_S
