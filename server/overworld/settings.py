@@ -98,6 +98,17 @@ class WorkerSettings(_Settings):
         0, ge=0, le=65536, description="Shards above a fair share that one worker may take at once."
     )
     lease_ttl_s: float = Field(1.0, ge=0.2, le=60, description="An owner silent for this long is taken over.")
+    standbys: int = Field(
+        0, ge=0, le=8, description="Workers that follow each shard, ready to take it over; the same on all workers."
+    )
+    standby_shards_max: int = Field(
+        32, ge=0, le=65536, description="Follow at most so many shards: each costs its state's memory and its steps."
+    )
+    standby_poll_s: float = Field(0.1, ge=0.01, le=10, description="How often a standby reads the journal.")
+    moves_at_once_max: int = Field(4, ge=1, le=256, description="Shards on their way to other workers in a drain.")
+    move_timeout_s: float = Field(
+        15.0, ge=1, le=3600, description="One migration: snapshot, journal, and the change of hands."
+    )
     start_wait_s: float = Field(1.0, ge=0, le=60, description="How long a new worker lets others announce themselves.")
     attach_wait_s: float = Field(
         5.0, ge=0, le=300, description="How long players may be without a gateway before they count as lost."

@@ -259,6 +259,11 @@ class Followings:
         """Ticks behind by shard; None where there is no state (yet, or any more)."""
         return {shard: following.lag_ticks for shard, following in sorted(self._all.items())}
 
+    def ready(self, shard: int) -> bool:
+        """True where a shard could be taken over from a state that is here."""
+        following = self._all.get(shard)
+        return following is not None and following.lag_ticks is not None
+
     def follow(self, shards: Collection[int]) -> None:
         """Exactly these as standbys from now on."""
         self._standbys = frozenset(shards)

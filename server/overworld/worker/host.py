@@ -3,6 +3,7 @@
     take over   claim the snapshots' manifest, recover the state, let the journal begin where the state ends
     run         tick until something ends it
     rebase      Redis lost the journal: save the state, begin a new journal at it, and run on
+    yield       another worker follows and asks for it: after a tick, once its results are out, the head changes hands
     hand back   orderly stop: everything committed, saved, the lease released
 
 Whenever it appends nothing for a while it beats, so that nobody takes the shard for dead.
@@ -20,23 +21,25 @@ from dataclasses import dataclass, field
 import structlog
 
 from overworld import telemetry
-from overworld.errors import Fenced, OtherHead, OverworldError, StoreError, StoreUnavailable
+from overworld.errors import Fenced, FormatTooNew, OtherHead, OverworldError, StoreError, StoreUnavailable
 from overworld.shard.core import ShardCore
 from overworld.store.archive import Archive
 from overworld.store.ports import NONCE_BYTES, Grant, Ownership, Refused
 from overworld.worker import tasks
 from overworld.worker.archiving import ArchiveLimits, Archiver, archive_rest
 from overworld.worker.audit import AuditRing
+from overworld.worker.follower import Follower
 from overworld.worker.journal import Journal, JournalLimits
 from overworld.worker.post import NO_POST, Post
 from overworld.worker.pulse import Pulse
 from overworld.worker.receipts import OutboxCopy, Receipts, mend
 from overworld.worker.reception import Reception
-from overworld.worker.recovery import Recovered, recover
+from overworld.worker.recovery import Recovered, carry_on, recover
 from overworld.worker.shard_loop import End, LoopLimits, ShardLoop
 from overworld.worker.shelf import Shelf
 from overworld.worker.snapshots import SnapshotLimits, Snapshotter
 from overworld.worker.sweeps import Sweeper
+from overworld.worker.yielding import Wish, Yielded, Yielding
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +67,8 @@ class HostLimits:
     audit_ticks: int = 0
     recovery_timeout_s: float = 120.0
     drain_timeout_s: float = 10.0
+    settle_timeout_s: float = 1.0
+    """How long a shard that is to move may stand still for its last commits."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +92,12 @@ class ShardHost:
         stores: Stores,
         pulse: Pulse,
         limits: HostLimits,
+        standby: Follower | None = None,
         post: Post = NO_POST,
     ) -> None:
-        """`post`: hands the shard's mail over to the shards it is for."""
+        """`standby`: a state to go on from that was followed here, where there is one. `post`: hands the shard's mail
+        over to the shards it is for.
+        """
         self._grant = grant
         self._address = address
         self._new_core = new_core
@@ -105,6 +113,16 @@ class ShardHost:
         self._journal: Journal | None = None
         self._loop: ShardLoop | None = None
         self._stopping = False
+        self._standby = standby
+        self._yielding = Yielding()
+        self._first_tick = 0
+        self.started = asyncio.Event()
+        """Set once results of a tick that ran here are out, or `ended`."""
+        self.ended = False
+        self.took_s: dict[str, float] = {}
+        """How long the steps of taking over took."""
+        self.moved_to: tuple[str, int] | None = None
+        """(address, epoch) of the worker that it was yielded to."""
         self.snapshots: Snapshotter | None = None
         self.archiver: Archiver | None = None
         self.audit = AuditRing(limits.audit_ticks)
@@ -161,8 +179,20 @@ class ShardHost:
     def stop(self) -> None:
         """End in order, at the next tick boundary."""
         self._stopping = True
+        self._yielding.refuse("it is handed back")
         if self._loop is not None:
             self._loop.stop()
+
+    async def yield_to(self, wish: Wish, timeout_s: float) -> Yielded | str:
+        """Give the shard to another worker after its next tick. Returns why not where that cannot be: then it goes on
+        here. Bounded by `timeout_s`, then `settle_timeout_s` and the store's own limits.
+        """
+        if self._yielding.wished:
+            return "it is on its way to another worker"
+        if self.phase is not Phase.RUNNING or self._loop is None:
+            return f"it is {self.phase.value}"
+        self._loop.end_after_tick()
+        return await self._yielding.answer_to(wish, timeout_s)
 
     async def run(self) -> End:
         """Everything, to the end. Raises OverworldError where the shard cannot be taken over."""
@@ -174,6 +204,10 @@ class ShardHost:
             while True:
                 assert self._loop is not None
                 end = await self._loop.run()
+                if end is End.YIELDING:
+                    if await self._hand_over():
+                        return End.MOVED
+                    continue
                 if end is not End.REBASE:
                     break
                 if not await self._rebase():
@@ -183,6 +217,9 @@ class ShardHost:
                 await self._release()
             return end
         finally:
+            self.ended = True
+            self.started.set()
+            self._yielding.refuse("it ended here")
             self._abandon()
             await tasks.end([beats])
 
@@ -206,10 +243,9 @@ class ShardHost:
     async def _take_over(self) -> Recovered:
         try:
             async with asyncio.timeout(self._limits.recovery_timeout_s):
-                await self._stores.shelf.claim(self._grant)
-                head = self._grant.head
-                recovered = await recover(self._new_core, self.shard, head, self._stores.ownership, self._stores.shelf)
+                recovered = await self._recover()
                 if recovered.beyond_head:
+                    head = self._grant.head
                     await self._keep_what_is_left(recovered)
                     await self._stores.ownership.restart(
                         self._grant, head.tick, head.chain, recovered.tick, recovered.chain
@@ -231,6 +267,35 @@ class ShardHost:
         )
         self._tell_of_loss(recovered)
         return recovered
+
+    async def _recover(self) -> Recovered:
+        """Claim the snapshots' manifest, and find the state."""
+        ownership, shelf, head = self._stores.ownership, self._stores.shelf, self._grant.head
+        # Before any manifest is read, or anything of ours sent. With a follower at hand nothing is read from there, so
+        # both go at once.
+        claim = asyncio.ensure_future(self._claim())
+        recovered = None
+        try:
+            if self._standby is not None:
+                recovered = await carry_on(self._standby, head, ownership, shelf)
+                self.took_s["replay"] = time.monotonic() - self._acquired_s
+            await claim
+        finally:
+            claim.cancel()
+            self._standby = None
+        if recovered is not None:
+            telemetry.standby_takeovers_total.inc()
+            return recovered
+        try:
+            return await recover(self._new_core, self.shard, head, ownership, shelf)
+        except FormatTooNew:
+            # For a worker of the newer version, at once: nothing was sent or written under this epoch.
+            await self._stores.ownership.release(self._grant)
+            raise
+
+    async def _claim(self) -> None:
+        await self._stores.shelf.claim(self._grant)
+        self.took_s["claim"] = time.monotonic() - self._acquired_s
 
     async def _keep_what_is_left(self, recovered: Recovered) -> None:
         """The journal ends before the state and will begin anew there: archive both, records in between are lost."""
@@ -262,6 +327,7 @@ class ShardHost:
     def _begin(self, core: ShardCore, chain: bytes, snapshot_age_s: float) -> None:
         """Wire the parts of a shard that is ready to tick."""
         ownership, limits = self._stores.ownership, self._limits
+        self._first_tick = core.tick + 1
         self._journal = Journal(ownership, self._grant, core.tick, chain, limits.journal, self._pulse, self._on_journal)
         self.archiver = self._new_archiver(self._journal)
         self._receipts = Receipts(ownership, self._grant, self._copy)
@@ -308,8 +374,20 @@ class ShardHost:
         return archiver
 
     def _on_journal(self) -> None:
-        if self._loop is not None:
+        self._yielding.changed()
+        if self._loop is not None and self._journal is not None:
             self._loop.on_journal()
+            if self._journal.safe >= self._first_tick:
+                self.started.set()
+
+    async def _hand_over(self) -> bool:
+        """The shard stands still after a tick, for another worker. False where it has to go on here."""
+        assert self._journal is not None
+        ownership, timeout_s = self._stores.ownership, self._limits.settle_timeout_s
+        yielded = await self._yielding.hand_over(ownership, self._grant, self._journal, timeout_s)
+        if yielded is not None:
+            self.moved_to = yielded.grant.head.address, yielded.grant.epoch
+        return yielded is not None
 
     # ------------------------------------------------------------ rebase
 

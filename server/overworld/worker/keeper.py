@@ -1,6 +1,7 @@
 """Takes shards, runs them, and gives them back: the shell around `leases`, which decides.
 
-One look at all heads every `poll_s`; at once when somebody falls under suspicion.
+One look at all heads every `poll_s`; at once when somebody falls under suspicion. What is looked at also says which
+shards are followed here, as standbys.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -16,9 +19,12 @@ from overworld import telemetry
 from overworld.errors import OverworldError, StoreError, StoreUnavailable
 from overworld.store.ports import NONCE_BYTES, Grant, Head, Ownership, Refused
 from overworld.worker import tasks
+from overworld.worker.follower import Follower
+from overworld.worker.following import Followings
 from overworld.worker.host import ShardHost
 from overworld.worker.leases import Candidate, LeaseBook, Vacancy
 from overworld.worker.links import Links
+from overworld.worker.reception import Reception
 from overworld.worker.shard_loop import End
 from overworld.worker.shelf import Shelf
 
@@ -27,8 +33,26 @@ log = structlog.get_logger(__name__)
 LOOKS_AT_ONCE_MAX = 64
 
 
+@dataclass(frozen=True)
+class Members:
+    """What is known of other workers. `live`: addresses of those that take shards, as last heard; `older`: true while
+    there is one of an older version of the title that takes shards: what it and its like run is for them to take.
+    """
+
+    live: Callable[[], list[str]]
+    older: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class Makers:
+    """What makes the parts of a shard: its reception, and what runs it once it is acquired."""
+
+    reception: Callable[[int], Reception]
+    host: Callable[[Grant, Reception, Follower | None], ShardHost]
+
+
 class Keeper:
-    """The shards of one worker. `new_host` makes what runs a shard once it is acquired."""
+    """The shards of one worker."""
 
     def __init__(
         self,
@@ -38,19 +62,20 @@ class Keeper:
         ownership: Ownership,
         shelf: Shelf,
         links: Links,
-        new_host: Callable[[Grant], ShardHost],
-        live: Callable[[], list[str]],
+        followings: Followings,
+        makers: Makers,
+        members: Members,
         poll_s: float,
     ) -> None:
-        """`live`: addresses of live workers, as last heard."""
         self._shard_count = shard_count
         self._address = address
         self._book = book
         self._ownership = ownership
         self._shelf = shelf
         self._links = links
-        self._new_host = new_host
-        self._live = live
+        self._followings = followings
+        self._makers = makers
+        self._members = members
         self._poll_s = poll_s
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
@@ -85,16 +110,24 @@ class Keeper:
         while not self._draining:
             self._woken.clear()
             if await self._look():
-                for candidate in self._book.candidates(self._loop.time(), self._live(), self._mine):
-                    self._taking[candidate.shard] = self._loop.create_task(self._take(candidate))
+                live = self._members.live()
+                if not self._members.older():
+                    for candidate in self._book.candidates(self._loop.time(), live, self.mine):
+                        self._start(candidate.shard, partial(self._acquire, candidate))
+                self._followings.follow(self._book.to_follow(live, self.mine))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_s):
                     await self._woken.wait()
 
-    async def drain(self, timeout_s: float) -> bool:
-        """Give every shard back in order. True where that was done within `timeout_s`."""
+    def retire(self) -> None:
+        """Take nothing any more; what runs goes on running."""
         self._draining = True
         self._woken.set()
+        self._followings.follow(())
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Give every shard back in order. True where that was done within `timeout_s`."""
+        self.retire()
         for host in self.hosts.values():
             host.stop()
         taking = list(self._taking.values())
@@ -107,11 +140,43 @@ class Keeper:
         self._draining = True
         await tasks.end(list(self._taking.values()))
 
-    # ------------------------------------------------------------ look
+    # ------------------------------------------------------------ for moving shards
 
     @property
-    def _mine(self) -> set[int]:
+    def draining(self) -> bool:
+        """True from the moment that nothing is taken any more."""
+        return self._draining
+
+    @property
+    def mine(self) -> set[int]:
+        """Shards that are run here, or being taken."""
         return set(self._taking)
+
+    def why_not(self, shard: int) -> str:
+        """Why a shard cannot be taken here now; empty where it can."""
+        if self._draining:
+            return "this worker takes no shards any more"
+        if shard in self._taking:
+            return "it is here already"
+        return self._book.why_not(shard, self.mine, self._loop.time())
+
+    def counts(self, workers: list[str]) -> dict[str, int]:
+        """How many shards each of these workers owned when the heads were last seen."""
+        return self._book.counts(workers, self.mine)
+
+    def look_soon(self) -> None:
+        """Something has changed: do not wait for the next look."""
+        self._woken.set()
+
+    def take(self, shard: int, acquire: Callable[[], Awaitable[Grant | None]]) -> asyncio.Future[ShardHost | None]:
+        """Run a shard that `acquire` gets from its owner. Its gateways may come before it is here. Answers with its
+        host, None where it was not acquired.
+        """
+        begun: asyncio.Future[ShardHost | None] = self._loop.create_future()
+        self._start(shard, acquire, begun)
+        return begun
+
+    # ------------------------------------------------------------ look
 
     async def _look(self) -> bool:
         """See all heads. False where that failed: then silence proves nothing."""
@@ -140,13 +205,31 @@ class Keeper:
 
     # ------------------------------------------------------------ take
 
-    async def _take(self, candidate: Candidate) -> None:
+    def _start(
+        self,
+        shard: int,
+        acquire: Callable[[], Awaitable[Grant | None]],
+        begun: asyncio.Future[ShardHost | None] | None = None,
+    ) -> None:
+        assert shard not in self._taking
+        self._taking[shard] = self._loop.create_task(self._take(shard, acquire, begun), name=f"shard {shard}")
+
+    async def _take(
+        self,
+        shard: int,
+        acquire: Callable[[], Awaitable[Grant | None]],
+        begun: asyncio.Future[ShardHost | None] | None,
+    ) -> None:
         """Acquire one shard and run it to its end."""
-        shard = candidate.shard
+        grant = None
         try:
-            grant = await self._acquire(candidate)
+            reception = self._makers.reception(shard)
+            if begun is not None:
+                # Its gateways are told of us by the owner before, in the moment that it changes hands.
+                self._links.host(shard, reception)
+            grant = await acquire()
             if grant is not None:
-                telemetry.shard_ended_total.labels(await self._run(grant)).inc()
+                telemetry.shard_ended_total.labels(await self._run(grant, reception, begun)).inc()
         except OverworldError as error:
             wait_s = self._book.bar(shard, self._loop.time())
             telemetry.shard_ended_total.labels("failed").inc()
@@ -157,11 +240,17 @@ class Keeper:
             log.error("shard_crashed", shard=shard, reason=repr(error), again_in_s=wait_s, exc_info=error)
         finally:
             del self._taking[shard]
+            if begun is not None and grant is None:
+                self._links.unhost(shard, 0)
+            if begun is not None and not begun.done():
+                begun.set_result(None)
 
     async def _acquire(self, candidate: Candidate) -> Grant | None:
         shard = candidate.shard
-        # Survives a wiped Redis: epochs must go on growing.
-        min_epoch = await self._shelf.epoch(shard)
+        # Survives a wiped Redis: epochs must go on growing. Not asked for where a follower stands ready and the head is
+        # there: that costs players time, and a head that lost its epochs is found out when the manifest is claimed.
+        ready = candidate.seen is not None and self._followings.ready(shard)
+        min_epoch = 0 if ready else await self._shelf.epoch(shard)
         if candidate.why is Vacancy.NEW and min_epoch and not self._book.silent(shard, self._loop.time()):
             # It had owners before, so Redis was wiped: the last one may live, and its state is newer than any
             # snapshot.
@@ -179,17 +268,22 @@ class Keeper:
         log.info("shard_acquired", shard=shard, epoch=answer.epoch, why=candidate.why.value, tick=answer.head.tick)
         return answer
 
-    async def _run(self, grant: Grant) -> str:
-        host = self._new_host(grant)
+    async def _run(
+        self, grant: Grant, reception: Reception, begun: asyncio.Future[ShardHost | None] | None = None
+    ) -> str:
+        host = self._makers.host(grant, reception, self._followings.take(grant.shard))
         self.hosts[grant.shard] = host
-        self._links.host(grant.shard, host.reception)
+        self._links.host(grant.shard, reception)
+        if begun is not None and not begun.done():
+            begun.set_result(host)
         if self._draining:
             host.stop()
         try:
             end = await host.run()
         finally:
             del self.hosts[grant.shard]
-            self._links.unhost(grant.shard, host.epoch)
+            address, epoch = host.moved_to or ("", host.epoch)
+            self._links.unhost(grant.shard, epoch, address)
         if end is End.TITLE_FAILED:
             self._book.bar(grant.shard, self._loop.time())
         elif end is End.FENCED:

@@ -16,7 +16,10 @@ soon, and to share shards fairly.
 
 The vacant shards are dealt out to the live workers, fewest shards first; all workers see the same heads and so deal
 alike. A worker takes what was dealt to it at once, and what was dealt to others only when they do not (`yield_s`), up
-to its fair share; past `any_s` it takes what it can: a world that stands still is worse than one out of balance.
+to its fair share; past `any_s` it takes what it can: a world that stands still is worse than one out of balance. Two
+kinds of shards are taken at once whatever the balance: those whose owner is gone, by the first of their standbys,
+where there are standbys; and those that stand under the worker's own address without being run there (a migration whose
+end it did not hear of, an earlier process at this address).
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from overworld.store.ports import Head
+from overworld.worker import standbys
 
 ANSWERING_FACTOR = 4
 """Times to live that an owner may be silent whose process answers."""
@@ -55,11 +59,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRules:
-    """Times in seconds. `slack`: shards above a fair share that are still fair."""
+    """Times in seconds. `slack`: shards above a fair share that are still fair. `standbys`: how many workers follow
+    each shard; `followed_max`: how many shards this one follows at most.
+    """
 
     ttl_s: float
     shards_max: int
     slack: int = 0
+    standbys: int = 0
+    followed_max: int = 0
 
     @property
     def yield_s(self) -> float:
@@ -200,13 +208,52 @@ class LeaseBook:
             assert since_s is not None
             vacant_s = now_s - since_s
             fair = len(mine) + len(chosen) < share
+            mine_to_take = dealt[candidate.shard] == self._address
             if (
-                (fair and dealt[candidate.shard] == self._address)
+                (mine_to_take and (fair or self._has_standbys(candidate)))
+                or (candidate.seen is not None and candidate.seen.address == self._address)
                 or (fair and vacant_s >= self._rules.yield_s)
                 or vacant_s >= self._rules.any_s
             ):
                 chosen.append(candidate)
         return chosen
+
+    def to_follow(self, live: Collection[str], mine: Collection[int]) -> set[int]:
+        """The shards that this worker follows as a standby. `live`, `mine`: as in `candidates`."""
+        owners = {
+            shard: seen.head.address
+            for shard, seen in self._seen.items()
+            if seen.head is not None and shard not in mine
+        }  # fmt: skip
+        workers = {*live, self._address} - self._suspects.keys()
+        return standbys.to_follow(self._address, owners, workers, self._rules.standbys, self._rules.followed_max)
+
+    def why_not(self, shard: int, mine: Collection[int], now_s: float) -> str:
+        """Why this worker cannot have one more shard, this one; empty where it can."""
+        if not 0 <= shard < self._shard_count:
+            return f"there are only shards 0 to {self._shard_count - 1}"
+        if len(mine) >= self._rules.shards_max:
+            return f"this worker has {len(mine)} shards, as many as it may"
+        if now_s < self._barred.get(shard, (0.0, 0.0))[0]:
+            return "this worker failed to run it a moment ago"
+        return ""
+
+    def counts(
+        self, workers: Collection[str], mine: Collection[int], empty: Collection[int] = frozenset()
+    ) -> dict[str, int]:
+        """How many shards each of these workers owned at the last look, without those in `empty`; this one's are
+        `mine`.
+        """
+        counts = dict.fromkeys(workers, 0)
+        counts[self._address] = len(mine)
+        for shard, seen in self._seen.items():
+            owner = seen.head.address if seen.head else ""
+            if owner in counts and owner != self._address and shard not in empty:
+                counts[owner] += 1
+        return counts
+
+    def _has_standbys(self, candidate: Candidate) -> bool:
+        return self._rules.standbys > 0 and candidate.why in (Vacancy.SUSPECT, Vacancy.SILENT)
 
     def _why_vacant(self, seen: _Seen, shard: int, now_s: float) -> Vacancy | None:
         head = seen.head
@@ -225,16 +272,13 @@ class LeaseBook:
 
     def _deal(self, vacant: list[Candidate], workers: list[str], mine: Collection[int]) -> dict[int, str]:
         """Which worker each vacant shard is meant for."""
-        counts = dict.fromkeys(workers, 0)
-        counts[self._address] = len(mine)
-        empty = {candidate.shard for candidate in vacant}
-        for shard, seen in self._seen.items():
-            owner = seen.head.address if seen.head else ""
-            if owner in counts and owner != self._address and shard not in empty:
-                counts[owner] += 1
+        counts = self.counts(workers, mine, {candidate.shard for candidate in vacant})
         dealt = {}
         for candidate in vacant:
-            worker = min(workers, key=lambda w: (counts[w], w))
+            if self._has_standbys(candidate):
+                worker = standbys.ranked(candidate.shard, workers)[0]
+            else:
+                worker = min(workers, key=lambda w: (counts[w], w))
             counts[worker] += 1
             dealt[candidate.shard] = worker
         return dealt

@@ -8,7 +8,7 @@ sender's outbox has it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -28,7 +28,9 @@ GONE_TOLD_MAX = 4096
 class Links:
     """Every gateway link of one worker, and the receptions of the shards it runs. An `overworld.link.LinkPeer`."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_question: Callable[[Link, link_pb2.LinkMessage], None] | None = None) -> None:
+        """`on_question`: gets what other workers ask about moving shards; None where that is not possible here."""
+        self._on_question = on_question
         self._receptions: dict[int, Reception] = {}
         self._open: set[Link] = set()
         self._told: dict[tuple[int, int], float] = {}
@@ -40,11 +42,13 @@ class Links:
         """Messages for this shard go to this reception from now on."""
         self._receptions[shard] = reception
 
-    def unhost(self, shard: int, epoch: int) -> None:
-        """The shard is not here any more: tell everybody who used it."""
+    def unhost(self, shard: int, epoch: int, moved_to: str = "") -> None:
+        """The shard is not here any more: tell everybody who used it. `moved_to`: the address of its new owner, where
+        that is known; then `epoch` is the new owner's.
+        """
         reception = self._receptions.pop(shard, None)
         for outlet in reception.links if reception else []:
-            outlet.send_serialized(_gone(shard, epoch))
+            outlet.send_serialized(_gone(shard, epoch, moved_to))
 
     def hand_over(self, shard: int, messages: Sequence[ShardMessage]) -> bool:
         """Mail from a shard of this very process. False where this one is not run here."""
@@ -100,6 +104,8 @@ class Links:
                     there.mail(message.mail, self._loop.time())
                 else:
                     telemetry.mail_dropped_total.labels("not_here").inc(len(message.mail.bodies))
+            case "move" | "yield" if self._on_question is not None:
+                self._on_question(link, message)
             case other:
                 raise LinkError(f"a gateway does not send {other}")
 
@@ -126,5 +132,6 @@ class Links:
         return reception
 
 
-def _gone(shard: int, epoch: int) -> bytes:
-    return link_pb2.LinkMessage(gone=link_pb2.ShardGone(shard=shard, epoch=epoch)).SerializeToString()
+def _gone(shard: int, epoch: int, moved_to: str = "") -> bytes:
+    gone = link_pb2.ShardGone(shard=shard, epoch=epoch, address=moved_to)
+    return link_pb2.LinkMessage(gone=gone).SerializeToString()

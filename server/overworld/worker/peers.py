@@ -5,7 +5,8 @@ A lost link alone proves nothing (a network may do that); a port that then refus
 more. Taking over on a wrong suspicion is safe, it only costs the other worker its shards. A process that answers lives,
 even where its shards stand still in Redis: in the middle of a failover the two may be looking at different servers.
 
-Mail between shards goes over the same links, one way over each.
+Mail between shards goes over the same links, one way over each. Questions about moving a shard go that way too, and
+their answers come back.
 """
 
 from __future__ import annotations
@@ -52,6 +53,13 @@ class Peers:
         self._events = events
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._links: dict[str, Link] = {}
+        self._questions: dict[int, tuple[Link, asyncio.Future[link_pb2.LinkMessage]]] = {}
+        self._asked = 0
+
+    @property
+    def linked(self) -> set[str]:
+        """Workers that a link is open to: they answer, and serve the same contract."""
+        return {address for address, link in self._links.items() if not link.closed}
 
     def follow(self, addresses: set[str]) -> None:
         """Watch exactly these workers from now on."""
@@ -68,6 +76,40 @@ class Peers:
         link.send_serialized(body)
         return True
 
+    async def ask(
+        self, address: str, question: Callable[[int], link_pb2.LinkMessage], timeout_s: float
+    ) -> link_pb2.LinkMessage:
+        """Ask a worker something; `question` makes the message from its number. Raises LinkError where there is no
+        link, or no answer in time: then what the other side did is unknown.
+        """
+        link = self._links.get(address)
+        if link is None or link.closed:
+            raise LinkError(f"there is no link to {address}")
+        self._asked = number = self._asked % 0xFFFF_FFFF + 1
+        answer: asyncio.Future[link_pb2.LinkMessage] = asyncio.get_running_loop().create_future()
+        self._questions[number] = link, answer
+        try:
+            link.send(question(number))
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError as error:
+            raise LinkError(f"{address} did not answer within {timeout_s:g} s") from error
+        finally:
+            del self._questions[number]
+
+    def _answered(self, link: Link, message: link_pb2.LinkMessage) -> None:
+        """An answer, or the end of the link it would have come over."""
+        kind = message.WhichOneof("message")
+        body = message.moved if kind == "moved" else message.yielded
+        asked, answer = self._questions.get(body.number, (None, None))
+        if asked is link and answer is not None and not answer.done():
+            answer.set_result(message)
+
+    def _lost(self, link: Link) -> None:
+        for asked, answer in self._questions.values():
+            if asked is link and not answer.done():
+                answer.set_exception(LinkError(f"the link to {link.remote} was lost"))
+
     async def close(self) -> None:
         """Watch nobody."""
         watches = list(self._watches.values())
@@ -78,7 +120,7 @@ class Peers:
         host, _, port = address.rpartition(":")
         known, refusals = False, 0
         while True:
-            peer = _Peer()
+            peer = _Peer(self._answered, self._lost)
             try:
                 link = await connect(host, int(port), self._credentials, peer, CONNECT_TIMEOUT_S, LIMITS)
             except LinkError as error:
@@ -108,14 +150,19 @@ class Peers:
 
 
 class _Peer:
-    """A link that is only listened to for its end."""
+    """A link that is listened to for answers, and for its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, answered: Callable[[Link, link_pb2.LinkMessage], None], ended: Callable[[Link], None]) -> None:
+        self._answered = answered
+        self._ended = ended
         self.lost = asyncio.Event()
 
     def on_message(self, link: Link, message: link_pb2.LinkMessage) -> None:
-        """Workers say nothing to each other yet."""
+        """The other worker answers a question, and says nothing else here."""
+        if message.WhichOneof("message") in ("moved", "yielded"):
+            self._answered(link, message)
 
     def on_lost(self, link: Link, reason: str) -> None:  # noqa: ARG002 - a LinkPeer is told
         """The other process is gone, or the network."""
         self.lost.set()
+        self._ended(link)

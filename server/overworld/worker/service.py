@@ -13,18 +13,22 @@ import structlog
 from overworld import telemetry
 from overworld.errors import LinkError, SettingsError, StoreError
 from overworld.game import Title
-from overworld.link import LinkCredentials, LinkServer, listen
+from overworld.link import Link, LinkCredentials, LinkServer, listen
 from overworld.settings import WorkerSettings
 from overworld.shard.core import ShardCore
 from overworld.store.ports import Directory, Grant, Member, Role
+from overworld.wire.v1 import link_pb2
 from overworld.worker import tasks
 from overworld.worker.archiving import ArchiveLimits
+from overworld.worker.follower import Follower
+from overworld.worker.following import Followings, FollowLimits
 from overworld.worker.host import HostLimits, Phase, ShardHost, Stores
 from overworld.worker.internal_http import InternalHttp, Views
 from overworld.worker.journal import JournalLimits
-from overworld.worker.keeper import Keeper
+from overworld.worker.keeper import Keeper, Makers, Members
 from overworld.worker.leases import LeaseBook, LeaseRules
 from overworld.worker.links import Links
+from overworld.worker.migration import MigrationLimits, Migrations, Outcome
 from overworld.worker.peers import PeerEvents, Peers
 from overworld.worker.post import Post
 from overworld.worker.pulse import Pulse
@@ -41,6 +45,9 @@ SILENT_S_MAX = 3.0
 FORGET_S = 30.0
 """A worker silent for this long is removed from the directory."""
 DRAINING = "draining"
+TITLE_VERSION = "title_version"
+DRAIN_PART = 0.5
+"""Of the time for an orderly stop, what migrations may take; the rest is for saving what nobody took."""
 
 
 class Worker:
@@ -75,9 +82,12 @@ class Worker:
         self._server: LinkServer | None = None
         self._links: Links | None = None
         self._keeper: Keeper | None = None
+        self._followings: Followings | None = None
+        self._migrations: Migrations | None = None
         self._peers: Peers | None = None
         self._pulse: Pulse | None = None
         self._live: list[str] = []
+        self._older = False
         self._tasks: list[asyncio.Task[None]] = []
         self._taking = False
         self._fault = ""
@@ -90,7 +100,7 @@ class Worker:
         """Listen, announce, and begin to look for shards. Raises SettingsError where a port cannot be had."""
         settings = self._settings
         loop = asyncio.get_running_loop()
-        self._links = Links()
+        self._links = Links(self._on_question)
         try:
             self._server = await listen(settings.host, settings.port, self._credentials, self._links.on_link)
         except LinkError as error:
@@ -98,19 +108,9 @@ class Worker:
         self.address = settings.address or f"{settings.host}:{self._server.port}"
         await self._http.start(settings.http_host, settings.http_port)
         self._pulse = Pulse(settings.lease_ttl_s / 2, loop.time())
-        rules = LeaseRules(settings.lease_ttl_s, settings.shards_max, settings.shards_slack)
-        self._keeper = Keeper(
-            self._contract.grid.shard_count,
-            self.address,
-            LeaseBook(self._contract.grid.shard_count, self.address, rules),
-            self._stores.ownership,
-            self._stores.shelf,
-            self._links,
-            self._new_host,
-            lambda: self._live,
-            poll_s=settings.lease_ttl_s / 5,
-        )
-        self._peers = Peers(self._credentials, PeerEvents(gone=self._keeper.suspect, here=self._keeper.trust))
+        self._wire(self._links)
+        assert self._keeper is not None
+        assert self._peers is not None
         telemetry.commit_level.set(self._stores.ownership.commit.level)
         log.info(
             "worker_started",
@@ -129,6 +129,40 @@ class Worker:
         for task in self._tasks:
             task.add_done_callback(self._task_ended)
 
+    def _wire(self, links: Links) -> None:
+        """The parts that decide about shards."""
+        settings, shards, stores = self._settings, self._contract.grid.shard_count, self._stores
+        rules = LeaseRules(
+            settings.lease_ttl_s,
+            settings.shards_max,
+            settings.shards_slack,
+            settings.standbys,
+            settings.standby_shards_max,
+        )
+        tick_s = self._contract.grid.tick_interval_us / 1e6
+        follow = FollowLimits(settings.standby_poll_s, min(settings.standby_poll_s, tick_s / 2))
+        self._followings = Followings(self._new_core, stores.ownership, stores.shelf, follow)
+        self._keeper = Keeper(
+            shards,
+            self.address,
+            LeaseBook(shards, self.address, rules),
+            stores.ownership,
+            stores.shelf,
+            links,
+            self._followings,
+            Makers(self._new_reception, self._new_host),
+            Members(lambda: self._live, lambda: self._older),
+            poll_s=settings.lease_ttl_s / 5,
+        )
+        self._peers = Peers(self._credentials, PeerEvents(gone=self._keeper.suspect, here=self._keeper.trust))
+        limits = MigrationLimits(move_s=settings.move_timeout_s, moves_at_once_max=settings.moves_at_once_max)
+        self._migrations = Migrations(self.address, self._keeper, self._followings, stores.shelf, self._peers, limits)
+
+    def _on_question(self, link: Link, message: link_pb2.LinkMessage) -> None:
+        """Another worker asks about moving a shard. Before all parts are there nothing can be moved."""
+        if self._migrations is not None:
+            self._migrations.on_question(link, message)
+
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         """A mistake of ours: /livez says so, and whoever runs us starts us again."""
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -136,11 +170,19 @@ class Worker:
             log.error("worker_task_failed", reason=repr(error), exc_info=error)
 
     async def stop(self) -> bool:
-        """Finish the tick, save every shard, give the leases back. True where all of that was done in time."""
+        """Move every shard to another worker while it is played; where there is none, finish the tick, save it, and
+        give the lease back. True where all of that was done in time.
+        """
         self._draining = True
         log.info("worker_stops", name=self.name, shards=len(self._hosts))
+        until_s = asyncio.get_running_loop().time() + self._settings.stop_timeout_s
         await self._announce()
-        done = await self._keeper.drain(self._settings.stop_timeout_s) if self._keeper else True
+        done = True
+        if self._keeper is not None and self._migrations is not None:
+            self._keeper.retire()
+            left = await self._migrations.move_away(self._targets, self._settings.stop_timeout_s * DRAIN_PART)
+            log.info("worker_drained", name=self.name, shards_left=left)
+            done = await self._keeper.drain(until_s - asyncio.get_running_loop().time())
         if not done:
             log.error("worker_stop_incomplete", shards=sorted(self._hosts))
         await self.kill()
@@ -154,12 +196,29 @@ class Worker:
         self._draining = True
         if self._keeper is not None:
             await self._keeper.abort()
+        if self._migrations is not None:
+            await self._migrations.close()
+        if self._followings is not None:
+            await self._followings.close()
         await tasks.end(self._tasks)
         if self._peers is not None:
             await self._peers.close()
         if self._server is not None:
             await self._server.close()
         await self._http.close()
+
+    async def migrate(self, shard: int, to_address: str) -> Outcome:
+        """Move a shard from whichever worker owns it to the worker at `to_address`: see `Migrations.migrate`. For the
+        admin API and the balancer; a migration that may not be is refused, never raised.
+        """
+        if self._migrations is None:
+            return Outcome("refused", "this worker has not started yet")
+        return await self._migrations.migrate(shard, to_address)
+
+    def _targets(self) -> list[str]:
+        """Workers that a shard of this one can be moved to: live, not draining, of this version and contract."""
+        linked = self._peers.linked if self._peers is not None else set()
+        return sorted(address for address in self._live if address in linked and address != self.address)
 
     # ------------------------------------------------------------ what it runs
 
@@ -172,7 +231,14 @@ class Worker:
         """Where the internal port listens."""
         return self._http.port
 
-    def _new_host(self, grant: Grant) -> ShardHost:
+    def _new_core(self, shard: int) -> ShardCore:
+        return ShardCore(self._contract, self._title, shard)
+
+    def _new_reception(self, shard: int) -> Reception:
+        limits = ReceptionLimits(self._settings.sessions_max, self._settings.attach_wait_s)
+        return Reception(self._contract, shard, limits)
+
+    def _new_host(self, grant: Grant, reception: Reception, standby: Follower | None) -> ShardHost:
         settings, contract = self._settings, self._contract
         assert self._pulse is not None
         assert self._keeper is not None
@@ -190,13 +256,12 @@ class Worker:
             recovery_timeout_s=settings.recovery_timeout_s,
             drain_timeout_s=settings.stop_timeout_s / 2,
         )
-        reception = Reception(contract, grant.shard, ReceptionLimits(settings.sessions_max, settings.attach_wait_s))
 
         def new_core() -> ShardCore:
-            return ShardCore(contract, self._title, grant.shard)
+            return self._new_core(grant.shard)
 
         post = Post(here=self._links.hand_over, owner=self._keeper.owner, there=self._peers.send)
-        return ShardHost(grant, self.address, new_core, reception, self._stores, self._pulse, limits, post=post)
+        return ShardHost(grant, self.address, new_core, reception, self._stores, self._pulse, limits, standby, post)
 
     # ------------------------------------------------------------ tasks
 
@@ -215,17 +280,30 @@ class Worker:
             members = await self._members()
             if members is not None:
                 live = [m for m in members if m.silent_s < SILENT_S_MAX]
-                self._live = [m.address for m in live if not m.load.get(DRAINING)]
+                takers = [m for m in live if not m.load.get(DRAINING)]
+                self._live = [m.address for m in takers if m.load.get(TITLE_VERSION, self._version) == self._version]
+                self._tell_of_older(any(m.load.get(TITLE_VERSION, self._version) < self._version for m in takers))
                 peers.follow({m.address for m in live} - {self.address})
             # More often at first: whoever starts at the same time must have been heard before shards are shared out.
             await asyncio.sleep(ANNOUNCE_S if self._taking else min(ANNOUNCE_S, self._settings.start_wait_s / 4))
 
     async def _announce(self) -> None:
-        load = {"shards": float(len(self._hosts)), DRAINING: float(self._draining)}
+        shards = float(len(self._hosts))
+        load = {"shards": shards, DRAINING: float(self._draining), TITLE_VERSION: self._version}
         try:
             await self._directory.announce(Role.WORKER, self.name, self.address, load)
         except StoreError as error:
             log.debug("announce_failed", reason=str(error))
+
+    @property
+    def _version(self) -> float:
+        return float(self._contract.title_version)
+
+    def _tell_of_older(self, older: bool) -> None:
+        """While workers of an older version of the title take shards, this one takes none."""
+        if older != self._older:
+            log.info("waits_for_older_version" if older else "older_version_gone", version=self._contract.title_version)
+        self._older = older
 
     async def _members(self) -> list[Member] | None:
         try:
@@ -265,6 +343,10 @@ class Worker:
         telemetry.outbox_waiting.set(sum(host.outbox_waiting for host in hosts))
         ages = [host.snapshot_age_s for host in hosts if host.core is not None]
         telemetry.snapshot_age_seconds.set(max(ages, default=0.0))
+        lags = list(self._followings.lags.values()) if self._followings else []
+        telemetry.standbys.labels("ready").set(sum(lag is not None for lag in lags))
+        telemetry.standbys.labels("not_ready").set(sum(lag is None for lag in lags))
+        telemetry.standby_lag_ticks.set(max((lag for lag in lags if lag is not None), default=0))
         telemetry.archive_lag_ticks.set(max((host.archive_lag_ticks for host in hosts), default=0))
 
     def status(self) -> dict[str, Any]:
@@ -290,6 +372,7 @@ class Worker:
             "commit_level": int(self._stores.ownership.commit.level),
             "draining": self._draining,
             "shards": shards,
+            "standbys": {str(shard): lag for shard, lag in (self._followings.lags if self._followings else {}).items()},
         }
 
     def _audit(self, shard: int, tick: int) -> dict[str, Any] | None:

@@ -44,6 +44,10 @@ class End(enum.Enum):
     FENCED = "fenced"
     REBASE = "rebase"
     TITLE_FAILED = "title_failed"
+    YIELDING = "yielding"
+    """Stands still after a tick, so that another worker may have it; `run` again goes on."""
+    MOVED = "moved"
+    """Another worker has it by now."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ class ShardLoop:
         self._held: deque[_Held] = deque()
         self._mail: deque[_Mail] = deque()
         self._stopping = False
+        self._yielding = False
         self._told_stalled = False
         self._clock = TickClock(core.contract.grid.tick_interval_us, limits.phase, time.monotonic_ns())
 
@@ -131,11 +136,18 @@ class ShardLoop:
         """End at the next tick boundary."""
         self._stopping = True
 
+    def end_after_tick(self) -> None:
+        """Return right after the next tick: what is left of its interval is there for a handover."""
+        self._yielding = True
+
     async def run(self) -> End:
         """Tick until stopped, or until the shard cannot go on here."""
         try:
             while await self._until_due():
                 self._tick()
+                if self._yielding:
+                    self._yielding = False
+                    return End.YIELDING
         except TitleError as error:
             log.error("title_failed", shard=self._core.index, tick=self._core.tick, reason=str(error), exc_info=error)
             return End.TITLE_FAILED
