@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,7 +139,7 @@ async def test_on_one_worker_mail_goes_straight_into_the_mailbox(cluster: Cluste
     assert await settled_names(cluster) == NAMES
 
 
-async def two_workers(cluster: Cluster, **more: object) -> tuple[Worker, Worker]:
+async def two_workers(cluster: Cluster, **more: Any) -> tuple[Worker, Worker]:
     """One shard each: (the worker of shard 0, that of shard 1)."""
     workers = await asyncio.gather(cluster.worker("a", **more), cluster.worker("b", **more))
     await until(lambda: sorted(running(workers[0]) + running(workers[1])) == [0, 1], "both shards run")
@@ -257,10 +258,15 @@ async def test_outboxes_are_trimmed_to_what_the_receivers_older_snapshot_covers(
             snapshot.restore(core, start.data)
             older[start.tick] = core.received(a)
         assert acked <= max(older.values())
-        await until(lambda a=a, b=b: cluster.redis.primary._shards["test", a].outboxes[b][0].number > 1, "trimmed")
+        await trimmed(cluster, a, b)
         first = await first_waiting(a, b)
         assert first <= (await ownership.outbox_acks(a, [b]))[b] + 1, "nothing that is not acked is trimmed"
     assert await settled_names(cluster) == NAMES
+
+
+async def trimmed(cluster: Cluster, a: int, b: int) -> None:
+    outboxes = cluster.redis.primary._shards["test", a].outboxes
+    await until(lambda: outboxes[b][0].number > 1, "the outbox was trimmed")
 
 
 # ---------------------------------------------------------------- players

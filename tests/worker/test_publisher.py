@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -63,9 +63,10 @@ class Seen:
         assert at == len(data)
         return found
 
-    def pairs(self, what: str, value: str) -> list[tuple[int, int]]:
+    def pairs(self, what: str, value: str, dtype: str = "u4") -> list[tuple[int, int]]:
         sessions = np.frombuffer(getattr(self.out, f"{what}_sessions_i64"), "<i8").tolist()
-        values = np.frombuffer(getattr(self.out, f"{what}_{value}_u32"), "<u4").tolist()
+        suffix = "i64" if dtype == "i8" else "u32"
+        values = np.frombuffer(getattr(self.out, f"{what}_{value}_{suffix}"), f"<{dtype}").tolist()
         return list(zip(sessions, values, strict=True))
 
 
@@ -150,6 +151,21 @@ def test_acks_views_joins_and_closes_reach_the_link_of_their_session() -> None:
     assert seen["a"].pairs("closed", "codes") == [(1, 4001)]
     assert seen["b"].pairs("closed", "codes") == [(2, 4006)]
     assert (1 in routes, 2 in routes, 3 in routes) == (False, False, True)
+
+
+def test_sessions_that_moved_are_told_where_to_and_belong_here_no_more() -> None:
+    routes: Routes[str] = Routes()
+    for session, link in ((1, "a"), (2, "b"), (3, "a"), (4, "a")):
+        routes.attach(session, session * 10, link)
+    routes.lose_link("b", until_s=9.0)
+    what = outcome(acks=(ints(1), ints(5)))
+    what = replace(what, moved=(ints(1, 2, 3, 77), ints(4, 5, 6, 7), ints(1 << 40, 8, 9, 10)))
+    seen = tick(Watches(GRID, SHARD), routes, what=what)
+    assert list(seen) == ["a"]
+    assert seen["a"].pairs("moved", "shards", "u4") == [(1, 4), (3, 6)]
+    assert seen["a"].pairs("moved", "numbers", "i8") == [(1, 1 << 40), (3, 9)]
+    assert seen["a"].pairs("ack", "seqs") == [(1, 5)], "its last acks come with it"
+    assert [session in routes for session in (1, 2, 3, 4)] == [False, False, False, True]
 
 
 def test_own_pieces_reach_their_session_only() -> None:
