@@ -31,6 +31,52 @@ async def test_members_are_told_with_address_and_load(deployment: Deployment) ->
     assert [m.name for m in await directory.workers(0.0)] == ["worker-b"]
 
 
+async def test_members_say_where_their_internal_port_is(deployment: Deployment) -> None:
+    directory = deployment.directory()
+    await directory.announce(Role.GATEWAY, "gateway-a", "wss://play.example/play", {}, http="10.0.1.1:9100")
+    await directory.announce(Role.GATEWAY, "gateway-b", "wss://play.example/play", {})
+    assert [m.http for m in await deployment.directory().gateways(0.0)] == ["10.0.1.1:9100", ""]
+
+
+async def test_a_worker_can_tell_the_load_of_a_thousand_shards(deployment: Deployment) -> None:
+    load = {"shards": 1024.0} | {f"c{shard}": shard / 8 for shard in range(1024)}
+    await deployment.directory().announce(Role.WORKER, "worker-a", "10.0.0.1:7000", load)
+    [member] = await deployment.directory().workers(0.0)
+    assert member.load == load
+
+
+async def test_one_leads_until_it_resigns_or_falls_silent(deployment: Deployment) -> None:
+    a, b = deployment.directory(), deployment.directory()
+    task = f"balance-{deployment.world}"
+    said = await asyncio.gather(*(deployment.directory().lead(task, f"worker-{n}", 60.0) for n in range(10)))
+    assert len(set(said)) == 1, "all hear the same name"
+    leader = said[0]
+    assert await a.lead(task, "late", 60.0) == leader
+    await a.resign(task, "late")
+    assert await b.lead(task, "late", 60.0) == leader, "only who leads can resign"
+    await a.resign(task, leader)
+    assert await b.lead(task, "late", 0.05) == "late"
+    async with asyncio.timeout(10):
+        while await a.lead(task, "later", 60.0) != "later":
+            await asyncio.sleep(0.01)
+    assert await b.lead(f"{task}-other", "late", 60.0) == "late", "another task has another leader"
+
+
+async def test_flags_stay_until_they_are_taken_back(deployment: Deployment) -> None:
+    directory, world = deployment.directory(), deployment.world
+    assert await directory.flags(world) == {}
+    await directory.set_flag(world, "paused", "by anna")
+    await directory.set_flag(world, "paused", "by bert")
+    await directory.set_flag(world, "closed", "yes")
+    assert await deployment.directory().flags(world) == {"paused": "by bert", "closed": "yes"}
+    assert await directory.flags(f"{world}-other") == {}
+    await directory.set_flag(world, "paused", "")
+    await directory.set_flag(world, "never-set", "")
+    assert await directory.flags(world) == {"closed": "yes"}
+    with pytest.raises(TooBig):
+        await directory.set_flag(world, "paused", "x" * 5000)
+
+
 async def test_silence_is_counted_by_the_readers_own_clock(deployment: Deployment) -> None:
     announcer, reader, late_reader = deployment.directory(), deployment.directory(), deployment.directory()
     await announcer.announce(Role.WORKER, "worker-a", "10.0.0.1:7000", {})
@@ -80,7 +126,7 @@ async def test_what_is_over_the_limits_is_refused(deployment: Deployment) -> Non
     with pytest.raises(TooBig):
         await directory.announce(Role.WORKER, "w" * 1000, "", {})
     with pytest.raises(TooBig):
-        await directory.announce(Role.WORKER, "w", "", {f"load-{n}": 1.0 for n in range(100)})
+        await directory.announce(Role.WORKER, "w", "", {f"load-{n}": 1.0 for n in range(2000)})
     with pytest.raises(TooBig):
         await directory.use_once("t" * 1000, 60)
     with pytest.raises(TooBig):
@@ -102,4 +148,4 @@ async def test_a_count_that_went_back_is_a_sign_of_life() -> None:
     "value", [b"", b"{", b"[]", b'{"address": 1}', b'{"address": "a", "load": {"x": "y"}}', b"\xff"]
 )
 async def test_an_unreadable_entry_has_no_address_and_disturbs_nobody(value: bytes) -> None:
-    assert decode_member(value) == ("", {})
+    assert decode_member(value) == ("", {}, "")

@@ -5,7 +5,9 @@
     {world/shard}:out:<to>    STREAM  id = number-tick, field b(ody)
     {overworld}:<role>s       HASH    member name -> JSON (address, load)
     {overworld}:<role>s:count HASH    member name -> how often it announced itself
-    {overworld}:used:<token>  STRING  with a time to live: the only key that has one
+    {overworld}:used:<token>  STRING  with a time to live
+    {overworld}:lead:<task>   STRING  with a time to live: the name of the member that does the task
+    {overworld}:flags:<world> HASH   flag -> value, as operators set them
 
 All keys of a shard share the hash tag {world/shard}, so that every script touches one slot of a cluster. None of them
 has a time to live: a key that expires forgets its epoch, and an evicting Redis would take it.
@@ -53,6 +55,14 @@ def members(role: Role) -> str:
 
 def member_counts(role: Role) -> str:
     return f"{{overworld}}:{role.value}s:count"
+
+
+def lead(task: str) -> str:
+    return f"{{overworld}}:lead:{task}"
+
+
+def flags(world: str) -> str:
+    return f"{{overworld}}:flags:{world}"
 
 
 def used_token(token_id: str) -> str:

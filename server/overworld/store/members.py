@@ -1,4 +1,4 @@
-"""Members of the directory: their stored form, and how long they have been silent.
+"""Members of the directory: their stored form, and how long they have been silent; limits of everything there.
 
 Silence is judged by the reader's own monotonic clock. A member's count moves with each announcement; nobody's clock is
 compared with anybody else's: what counts is for how long *this* reader has seen no change. A count that went back
@@ -18,9 +18,11 @@ log = structlog.get_logger(__name__)
 
 NAME_CHARS_MAX = 128
 ADDRESS_CHARS_MAX = 256
-LOAD_VALUES_MAX = 32
+LOAD_VALUES_MAX = 1088
+"""A few of the process, and one for each of its busiest shards."""
 OWNERS_PER_CALL_MAX = 1000
 TOKEN_CHARS_MAX = 128
+FLAG_CHARS_MAX = 1024
 
 
 class SilenceWatch:
@@ -39,21 +41,23 @@ class SilenceWatch:
         return {name: now_s - since_s for name, (_, since_s) in seen.items()}
 
 
-def encode_member(name: str, address: str, load: Mapping[str, float]) -> str:
+def encode_member(name: str, address: str, load: Mapping[str, float], http: str = "") -> str:
     """The stored form. Raises TooBig beyond the limits above."""
-    if len(name) > NAME_CHARS_MAX or len(address) > ADDRESS_CHARS_MAX or len(load) > LOAD_VALUES_MAX:
+    if len(name) > NAME_CHARS_MAX or max(len(address), len(http)) > ADDRESS_CHARS_MAX or len(load) > LOAD_VALUES_MAX:
         raise TooBig(f"announcement of {name[:NAME_CHARS_MAX]!r}: name, address or load over the limit")
-    return json.dumps({"address": address, "load": dict(load)}, sort_keys=True)
+    # Compact, and the keys as they come: a worker of many shards says this twice a second.
+    return json.dumps({"address": address, "load": dict(load), "http": http}, separators=(",", ":"))
 
 
-def decode_member(value: bytes | str) -> tuple[str, dict[str, float]]:
-    """(address, load); an entry that cannot be read (another version wrote it) has neither."""
+def decode_member(value: bytes | str) -> tuple[str, dict[str, float], str]:
+    """(address, load, http); an entry that cannot be read (another version wrote it) has nothing of it."""
     try:
         decoded = json.loads(value)
-        return str(decoded["address"]), {str(key): float(number) for key, number in decoded["load"].items()}
+        load = {str(key): float(number) for key, number in decoded["load"].items()}
+        return str(decoded["address"]), load, str(decoded.get("http", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         log.warning("directory_entry_unreadable", value=bytes(value[:100]) if isinstance(value, bytes) else value[:100])
-        return "", {}
+        return "", {}, ""
 
 
 def check_shards(shards: Iterable[int]) -> list[int]:
@@ -62,6 +66,12 @@ def check_shards(shards: Iterable[int]) -> list[int]:
     if len(asked) > OWNERS_PER_CALL_MAX:
         raise TooBig(f"{len(asked)} shards asked for at once, at most {OWNERS_PER_CALL_MAX}")
     return asked
+
+
+def check_flag(flag: str, value: str) -> None:
+    """Raises TooBig."""
+    if not 0 < len(flag) <= NAME_CHARS_MAX or len(value) > FLAG_CHARS_MAX:
+        raise TooBig(f"flag {flag[:NAME_CHARS_MAX]!r}: name or value over the limit")
 
 
 def check_token(token_id: str, ttl_s: int) -> None:

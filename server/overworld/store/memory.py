@@ -1,4 +1,5 @@
-"""In-memory twins of Ownership and Directory: same promises, same tests, no clock and no chance of their own.
+"""In-memory twins of Ownership and Directory: same promises, same tests, no chance of their own, and no clock but the
+event loop's.
 
 What may go wrong is decided by whoever drives them (tests, the simulator):
 
@@ -23,7 +24,14 @@ from typing import Protocol, TypeVar
 from overworld.errors import Fenced, NotReplicated, StoreRefused
 from overworld.store import keys
 from overworld.store.limits import check_append, check_contiguous, check_outbox
-from overworld.store.members import SilenceWatch, check_shards, check_token, decode_member, encode_member
+from overworld.store.members import (
+    SilenceWatch,
+    check_flag,
+    check_shards,
+    check_token,
+    decode_member,
+    encode_member,
+)
 from overworld.store.memory_node import MemoryNode, ShardKey
 from overworld.store.ports import (
     CHAIN_BYTES_MAX,
@@ -134,11 +142,19 @@ class MemoryOwnership:
             "append", grant.shard, lambda: self._node.append(self._key(grant.shard), grant, request)
         )
 
-    async def restart(self, grant: Grant, seen_tick: int, seen_chain: bytes, tick: int, chain: bytes) -> None:
+    async def restart(
+        self,
+        grant: Grant,
+        seen_tick: int,
+        seen_chain: bytes,
+        tick: int,
+        chain: bytes,
+        outboxes: Iterable[int] = (),
+    ) -> None:
         assert len(chain) <= CHAIN_BYTES_MAX
-        key = self._key(grant.shard)
+        key, emptied = self._key(grant.shard), tuple(outboxes)
         await self._write(
-            "restart", grant.shard, lambda: self._node.restart(key, grant, seen_tick, seen_chain, tick, chain)
+            "restart", grant.shard, lambda: self._node.restart(key, grant, seen_tick, seen_chain, tick, chain, emptied)
         )
 
     async def read(self, shard: int, after_tick: int, count: int = READ_RECORDS_MAX) -> list[JournalEntry]:
@@ -240,12 +256,12 @@ class MemoryDirectory:
         self._faults: Faults = faults or NoFaults()
         self._watches = {role: SilenceWatch() for role in Role}
 
-    async def announce(self, role: Role, name: str, address: str, load: Mapping[str, float]) -> None:
-        shown_address, shown_load = decode_member(encode_member(name, address, load))
+    async def announce(self, role: Role, name: str, address: str, load: Mapping[str, float], http: str = "") -> None:
+        shown_address, shown_load, shown_http = decode_member(encode_member(name, address, load, http))
         await self._faults.before("announce", None)
         members = self._redis.primary.members[role]
         count = members[name][2] if name in members else 0
-        members[name] = (shown_address, shown_load, count + 1)
+        members[name] = (shown_address, shown_load, count + 1, shown_http)
         await self._faults.after("announce", None)
 
     async def withdraw(self, role: Role, name: str) -> None:
@@ -263,10 +279,10 @@ class MemoryDirectory:
         await self._faults.before("members", None)
         members = dict(self._redis.primary.members[role])
         await self._faults.after("members", None)
-        silences = self._watches[role].look([(name, count) for name, (_, _, count) in members.items()], now_s)
+        silences = self._watches[role].look([(name, count) for name, (_, _, count, _) in members.items()], now_s)
         return [
-            Member(role, name, address, dict(load), count, silences[name])
-            for name, (address, load, count) in sorted(members.items())
+            Member(role, name, address, dict(load), count, silences[name], http)
+            for name, (address, load, count, http) in sorted(members.items())
         ]
 
     async def forget(self, member: Member) -> bool:
@@ -292,6 +308,38 @@ class MemoryDirectory:
         self._redis.primary.used_tokens.add(token_id)
         await self._faults.after("use_once", None)
         return first
+
+    async def lead(self, task: str, name: str, ttl_s: float) -> str:
+        await self._faults.before("lead", None)
+        leads, now_s = self._redis.primary.leads, asyncio.get_running_loop().time()
+        leader, until_s = leads.get(task, ("", now_s))
+        if leader == name or now_s >= until_s:
+            leader = name
+            leads[task] = (name, now_s + ttl_s)
+        await self._faults.after("lead", None)
+        return leader
+
+    async def resign(self, task: str, name: str) -> None:
+        await self._faults.before("resign", None)
+        leads = self._redis.primary.leads
+        if task in leads and leads[task][0] == name:
+            del leads[task]
+        await self._faults.after("resign", None)
+
+    async def set_flag(self, world: str, flag: str, value: str) -> None:
+        check_flag(flag, value)
+        await self._faults.before("set_flag", None)
+        flags = self._redis.primary.flags.setdefault(world, {})
+        flags.pop(flag, None)
+        if value:
+            flags[flag] = value
+        await self._faults.after("set_flag", None)
+
+    async def flags(self, world: str) -> dict[str, str]:
+        await self._faults.before("flags", None)
+        flags = dict(self._redis.primary.flags.get(world, {}))
+        await self._faults.after("flags", None)
+        return flags
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -54,8 +54,10 @@ class MemoryNode:
     def __init__(self) -> None:
         self.replicas = 1
         self.full = False
-        self.members: dict[Role, dict[str, tuple[str, dict[str, float], int]]] = {role: {} for role in Role}
+        self.members: dict[Role, dict[str, tuple[str, dict[str, float], int, str]]] = {role: {} for role in Role}
         self.used_tokens: set[str] = set()
+        self.leads: dict[str, tuple[str, float]] = {}
+        self.flags: dict[str, dict[str, str]] = {}
         self._shards: dict[ShardKey, ShardState] = {}
         self._undo: deque[Undo] = deque(maxlen=UNDO_STEPS_MAX)
         self._writes = 0
@@ -77,6 +79,8 @@ class MemoryNode:
         node = MemoryNode()
         node.members = {role: dict(members) for role, members in self.members.items()}
         node.used_tokens = set(self.used_tokens)
+        node.leads = dict(self.leads)
+        node.flags = {world: dict(flags) for world, flags in self.flags.items()}
         node._shards = {key: state.copy() for key, state in self._shards.items()}
         node._undo = deque(self._undo, maxlen=UNDO_STEPS_MAX)
         node._writes, node._confirmed = self._writes, self._confirmed
@@ -93,6 +97,8 @@ class MemoryNode:
         for members in self.members.values():
             members.clear()
         self.used_tokens.clear()
+        self.leads.clear()
+        self.flags.clear()
 
     def _wrote(self, undo: Undo) -> None:
         self._undo.append(undo)
@@ -208,7 +214,16 @@ class MemoryNode:
                 raise StoreRefused(f"tick {request.tick}: {text}")
             last[message.to_shard] = message.number
 
-    def restart(self, key: ShardKey, grant: Grant, seen_tick: int, seen_chain: bytes, tick: int, chain: bytes) -> None:
+    def restart(
+        self,
+        key: ShardKey,
+        grant: Grant,
+        seen_tick: int,
+        seen_chain: bytes,
+        tick: int,
+        chain: bytes,
+        outboxes: Sequence[int] = (),
+    ) -> None:
         head = self._owned(key, grant)
         if (head.tick, head.chain, head.floor) == (tick, chain, tick):
             self._set_head(key, replace(head, beat=head.beat + 1))
@@ -216,12 +231,17 @@ class MemoryNode:
         if (head.tick, head.chain) != (seen_tick, seen_chain):
             raise OtherHead(f"shard {grant.shard}: the journal ends at tick {head.tick}, not at {seen_tick}")
         state = self._state(key)
-        journal, state.journal = state.journal, []
+        before = state.copy()
+        state.journal = []
         state.head = replace(head, tick=tick, chain=chain, committed=tick, floor=tick, beat=head.beat + 1)
+        for to_shard in outboxes:
+            state.outboxes[to_shard] = []
+            state.numbers.pop(to_shard, None)
+        if outboxes:
+            state.acks.clear()
 
         def undo(node: MemoryNode) -> None:
-            node._state(key).head = head
-            node._state(key).journal = list(journal)
+            node._shards[key] = before.copy()
 
         self._wrote(undo)
 

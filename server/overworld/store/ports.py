@@ -217,8 +217,17 @@ class Ownership(Protocol):
         would be refused again), TooBig.
         """
 
-    async def restart(self, grant: Grant, seen_tick: int, seen_chain: bytes, tick: int, chain: bytes) -> None:
-        """Drop the journal and let it begin after `tick`: after Redis was wiped, or from a snapshot alone.
+    async def restart(
+        self,
+        grant: Grant,
+        seen_tick: int,
+        seen_chain: bytes,
+        tick: int,
+        chain: bytes,
+        outboxes: Iterable[int] = (),
+    ) -> None:
+        """Drop the journal and let it begin after `tick`: after Redis was wiped, or from a snapshot alone. With
+        `outboxes` (receivers), to another past: these outboxes go with it, and so does all that this shard acked.
 
         A compare-and-swap on (epoch, nonce, seen_tick, seen_chain). Raises Fenced, OtherHead.
         """
@@ -272,6 +281,7 @@ class Member:
 
     silent_s: for how long this reader has seen no new announcement, by the times it passed to `members`.
     A member seen for the first time has 0: a reader that has just started suspects nobody.
+    http: host:port of its internal HTTP port; empty where it has none.
     """
 
     role: Role
@@ -280,6 +290,7 @@ class Member:
     load: Mapping[str, float]
     count: int
     silent_s: float
+    http: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,10 +300,12 @@ class Owner:
 
 
 class Directory(Protocol):
-    """Which processes there are, and which of them owns a shard. A hint for routing: never relied on for safety."""
+    """Which processes there are, which of them owns a shard, and what operators have ordered. A hint for routing: never
+    relied on for safety.
+    """
 
-    async def announce(self, role: Role, name: str, address: str, load: Mapping[str, float]) -> None:
-        """Say that this process lives. Call about once a second; each call moves the member's count."""
+    async def announce(self, role: Role, name: str, address: str, load: Mapping[str, float], http: str = "") -> None:
+        """Say that this process lives. Call about once a second; each call moves the member's count. Raises TooBig."""
 
     async def withdraw(self, role: Role, name: str) -> None: ...
 
@@ -309,6 +322,21 @@ class Directory(Protocol):
 
     async def use_once(self, token_id: str, ttl_s: int) -> bool:
         """True for the first caller, False for every later one within ttl_s seconds."""
+
+    async def lead(self, task: str, name: str, ttl_s: float) -> str:
+        """Who does a task that one process does for all: `name` where nobody has said so for ttl_s seconds, or it was
+        `name` already, whose time then begins anew. Two may believe it for a moment (a failover, a slow answer): what
+        the task does must not mind.
+        """
+
+    async def resign(self, task: str, name: str) -> None:
+        """`name` does the task no longer; void where it did not."""
+
+    async def set_flag(self, world: str, flag: str, value: str) -> None:
+        """What operators order a whole world to do, until it is set to "" again. Raises TooBig."""
+
+    async def flags(self, world: str) -> dict[str, str]:
+        """All flags of a world that are set."""
 
     async def close(self) -> None: ...
 

@@ -1,4 +1,6 @@
-"""The directory in Redis: members as two hashes a role, owners from the shards' heads, used tokens as expiring keys."""
+"""The directory in Redis: members as two hashes a role, owners from the shards' heads, flags as a hash a world, used
+tokens and who leads as expiring keys.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ from typing import Any
 from redis.asyncio import Redis, RedisCluster
 
 from overworld.store import keys, scripts
-from overworld.store.members import SilenceWatch, check_shards, check_token, decode_member, encode_member
+from overworld.store.members import (
+    SilenceWatch,
+    check_flag,
+    check_shards,
+    check_token,
+    decode_member,
+    encode_member,
+)
 from overworld.store.ports import Member, Owner, Role
 from overworld.store.redis_client import ASK_TIMEOUT_S, ask
 
@@ -23,8 +32,8 @@ class RedisDirectory:
         self._timeout_s = timeout_s
         self._watches = {role: SilenceWatch() for role in Role}
 
-    async def announce(self, role: Role, name: str, address: str, load: Mapping[str, float]) -> None:
-        value = encode_member(name, address, load)
+    async def announce(self, role: Role, name: str, address: str, load: Mapping[str, float], http: str = "") -> None:
+        value = encode_member(name, address, load, http)
 
         async def attempt() -> None:
             pipeline: Any = self._client.pipeline(transaction=False)
@@ -62,8 +71,8 @@ class RedisDirectory:
         silences = self._watches[role].look([(name, counted.get(name, 0)) for name in present], now_s)
         members = []
         for name in sorted(present):
-            address, load = decode_member(present[name])
-            members.append(Member(role, name, address, load, counted.get(name, 0), silences[name]))
+            address, load, http = decode_member(present[name])
+            members.append(Member(role, name, address, load, counted.get(name, 0), silences[name], http))
         return members
 
     async def forget(self, member: Member) -> bool:
@@ -102,6 +111,38 @@ class RedisDirectory:
         # Where an answer was lost and the call sent again, the value there is this call's own: still the first use.
         before = await ask("use_once", attempt, self._timeout_s)
         return before is None or bytes(before) == mine
+
+    async def lead(self, task: str, name: str, ttl_s: float) -> str:
+        async def attempt() -> Any:
+            ttl_ms = max(1, round(ttl_s * 1000))
+            return await self._client.eval(scripts.LEAD.source.decode(), 1, keys.lead(task), name, ttl_ms)
+
+        return bytes(await ask("lead", attempt, self._timeout_s)).decode()
+
+    async def resign(self, task: str, name: str) -> None:
+        async def attempt() -> Any:
+            return await self._client.eval(scripts.RESIGN.source.decode(), 1, keys.lead(task), name)
+
+        await ask("resign", attempt, self._timeout_s)
+
+    async def set_flag(self, world: str, flag: str, value: str) -> None:
+        check_flag(flag, value)
+
+        async def attempt() -> Any:
+            client: Any = self._client
+            if value:
+                return await client.hset(keys.flags(world), flag, value)
+            return await client.hdel(keys.flags(world), flag)
+
+        await ask("set_flag", attempt, self._timeout_s)
+
+    async def flags(self, world: str) -> dict[str, str]:
+        async def attempt() -> Any:
+            client: Any = self._client
+            return await client.hgetall(keys.flags(world))
+
+        found = await ask("flags", attempt, self._timeout_s)
+        return {bytes(flag).decode(): bytes(value).decode(errors="replace") for flag, value in found.items()}
 
     async def close(self) -> None:
         """Nothing of its own to close: the client belongs to whoever opened it."""

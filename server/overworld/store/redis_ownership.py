@@ -142,10 +142,20 @@ class RedisOwnership:
             args += (b"%d" % place, b"%d" % message.number, message.body)
         return [keys.outbox(self._world, shard, to_shard).encode() for to_shard in places], args
 
-    async def restart(self, grant: Grant, seen_tick: int, seen_chain: bytes, tick: int, chain: bytes) -> None:
+    async def restart(
+        self,
+        grant: Grant,
+        seen_tick: int,
+        seen_chain: bytes,
+        tick: int,
+        chain: bytes,
+        outboxes: Iterable[int] = (),
+    ) -> None:
         assert len(chain) <= CHAIN_BYTES_MAX
         args = [*_token(grant), b"%d" % seen_tick, seen_chain, b"%d" % tick, chain]
-        reply = await self._write(scripts.RESTART, grant.shard, [keys.journal(self._world, grant.shard).encode()], args)
+        names = [keys.journal(self._world, grant.shard)]
+        names += [keys.outbox(self._world, grant.shard, to_shard) for to_shard in outboxes]
+        reply = await self._write(scripts.RESTART, grant.shard, [name.encode() for name in names], args)
         if reply[0] == -2:
             raise OtherHead(f"shard {grant.shard}: the journal ends at tick {int(reply[2])}, not at {seen_tick}")
         _raise_unless_done(grant, reply)

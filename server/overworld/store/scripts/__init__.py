@@ -35,5 +35,10 @@ TRIM_OUTBOX = _load("trim_outbox")
 PUT_OUTBOX = _load("put_outbox")
 READ_OUTBOX = _load("read_outbox")
 FORGET = _load("forget")
+LEAD = _load("lead")
+RESIGN = _load("resign")
 
-ALL = (ACQUIRE, APPEND, BEAT, RESTART, TRIM, ACK_OUTBOX, TRIM_OUTBOX, PUT_OUTBOX, READ_OUTBOX, FORGET)
+ALL = (
+    *(ACQUIRE, APPEND, BEAT, RESTART, TRIM, ACK_OUTBOX, TRIM_OUTBOX, PUT_OUTBOX, READ_OUTBOX),
+    *(FORGET, LEAD, RESIGN),
+)
