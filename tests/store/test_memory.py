@@ -69,6 +69,7 @@ async def test_a_failover_takes_back_every_kind_of_write() -> None:
         lambda: ownership.put_outbox(owner.grant, 1, [OutboxMessage(1, 7, b"z", 1)]),
         lambda: ownership.ack_outbox(owner.grant, 4, 9),
         lambda: ownership.restart(owner.grant, owner.tick, owner.chain, 50, b"elsewhere"),
+        lambda: ownership.restart(owner.grant, 50, b"elsewhere", 40, b"back", outboxes=[1, 2]),
         lambda: ownership.release(owner.grant),
     ]
 

@@ -109,6 +109,24 @@ async def test_after_an_outbox_was_emptied_numbers_begin_where_the_sender_likes(
     await ownership.put_outbox(sender.grant, 7, [])
 
 
+async def test_a_journal_that_begins_anew_at_another_past_takes_its_outboxes_and_acks_along(
+    ownership: Ownership,
+) -> None:
+    sender = await take(ownership)
+    await sender.write(outbox=[message(1, 1), message(2, 1)])
+    await sender.write()
+    await ownership.ack_outbox(sender.grant, 5, 9)
+    await ownership.restart(sender.grant, 2, sender.chain, 2, b"the same tick")
+    assert len(await ownership.read_outbox(0, 1, 0)) == 1, "of the same past: they stay"
+    assert await ownership.outbox_acks(5, [0]) == {0: 9}
+    for _ in range(2):
+        await ownership.restart(sender.grant, 2, b"the same tick", 1, b"another", outboxes=[1, 2, 3])
+        assert [await ownership.read_outbox(0, to_shard, 0) for to_shard in (1, 2)] == [[], []]
+        assert await ownership.outbox_acks(5, [0]) == {0: 0}
+    await ownership.ack_outbox(sender.grant, 5, 4)
+    assert await ownership.outbox_acks(5, [0]) == {0: 4}
+
+
 async def test_an_outbox_with_a_message_over_the_limit_is_refused_unsent(ownership: Ownership) -> None:
     sender = await take(ownership)
     with pytest.raises(TooBig):

@@ -304,8 +304,9 @@ async def test_outboxes_that_redis_lost_are_mended_from_memory() -> None:
     redis.wipe()
     grant = await ownership.acquire(0, None, "a:1", 1, b"n" * 16)
     assert isinstance(grant, Grant)
+    for _ in range(2):
+        assert await mend(ownership, grant, 0, core, copy) == 0
     await ownership.restart(grant, 0, b"", core.tick, b"chain")
-    assert await mend(ownership, grant, core, copy) == 0
     assert await ownership.read_outbox(0, 1, 0) == before
     assert before[-1].number == number
 

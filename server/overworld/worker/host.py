@@ -247,10 +247,11 @@ class ShardHost:
                 if recovered.beyond_head:
                     head = self._grant.head
                     await self._keep_what_is_left(recovered)
+                    # Before the journal begins anew: cut short, this is done again.
+                    await mend(self._stores.ownership, self._grant, head.tick, recovered.core, self._copy)
                     await self._stores.ownership.restart(
                         self._grant, head.tick, head.chain, recovered.tick, recovered.chain
                     )
-                    await mend(self._stores.ownership, self._grant, recovered.core, self._copy)
         except TimeoutError as error:
             raise StoreUnavailable(
                 f"shard {self.shard}: not recovered in {self._limits.recovery_timeout_s:g} s"
@@ -437,8 +438,8 @@ class ShardHost:
             shelf, ownership, self._grant, self._new_core, self._limits.snapshots, archiver=self.archiver
         )  # fmt: skip
         await saver.save_now(core, chain)
+        await mend(ownership, self._grant, head.tick, core, self._copy)
         await ownership.restart(self._grant, head.tick, head.chain, core.tick, chain)
-        await mend(ownership, self._grant, core, self._copy)
         return True
 
     # ------------------------------------------------------------ the end

@@ -132,11 +132,13 @@ class Receipts:
         await self._copy.load(self._ownership, shard, to_shards)
 
 
-async def mend(ownership: Ownership, grant: Grant, core: ShardCore, copy: OutboxCopy) -> int:
-    """The journal has begun anew at the state of `core`: let every outbox end where that state has it. What neither the
-    store nor the owner remembers is replaced by messages without content. Returns how many of those there are; raises
-    StoreError.
+async def mend(ownership: Ownership, grant: Grant, head_tick: int, core: ShardCore, copy: OutboxCopy) -> int:
+    """The journal, which ends at `head_tick`, is to begin anew at the later state of `core`: let every outbox end where
+    that state has it. What neither the store nor the owner remembers is replaced by messages without content. Returns
+    how many of those there are; raises StoreError.
     """
+    # The messages of its last ticks may not have been declared committed, and would not be seen.
+    await ownership.beat(grant, head_tick)
     lost = 0
     counters = sent(core)
     for to_shard in range(core.contract.grid.shard_count):
