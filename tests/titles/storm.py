@@ -13,10 +13,10 @@ from overworld.world.schema import compile_input
 from tests.titles.play import Command, Play
 
 TITLES: dict[str, Title] = {"frontier": Frontier(), "roam": Roam(wanderers=20), "duel": Duel()}
-# Small worlds, so that everybody meets everybody and the walls.
+# Small worlds of one shard, so that everybody meets everybody and the walls, and nobody leaves.
 GRIDS = {
-    "frontier": Grid(width=256, height=128, cell=32, shards=(2, 1), view=64),
-    "roam": Grid(width=128, height=64, cell=32, shards=(2, 1), view=64),
+    "frontier": Grid(width=128, height=128, cell=32, shards=(1, 1), view=64),
+    "roam": Grid(width=64, height=64, cell=32, shards=(1, 1), view=64),
     "duel": Grid(width=256, height=384, cell=64, shards=(1, 1), view=64),
 }
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+import random
 
-from overworld.game import contract_of
+import numpy as np
+import pytest
+
+from overworld.game import Grid, contract_of
 from overworld.shard.core import ShardCore
+from overworld.shard.handover import HANDOVER, decode
 from overworld.shard.inputs import SessionEvent, ShardMessage, TickInputs, TickOutcome
 from overworld.titles.frontier import Bolt, Drone, Frontier, Ship
 
@@ -15,9 +19,9 @@ ALICE, BOB = 2, 4
 class TwoShards:
     """Both shards of a frontier, one after the other, with a ship each at the border."""
 
-    def __init__(self) -> None:
+    def __init__(self, grid: Grid | None = None, seed: int = 0) -> None:
         title = Frontier()
-        contract = contract_of(title, "w")
+        contract = contract_of(title, "w", seed=seed, grid=grid)
         self.cores = [ShardCore(contract, title, shard) for shard in range(2)]
         self.border = self.cores[1].shard.bounds[0]
         for core, player in zip(self.cores, (ALICE, BOB), strict=True):
@@ -26,7 +30,7 @@ class TwoShards:
             core.step(TickInputs(events=((SessionEvent.JOIN, 100 + player, player),)))
             ships = core.shard[Ship]
             ships.safe_tick[:] = 0
-            ships.at.y[:] = core.shard.units(300)
+            ships.at.y[:] = (core.shard.bounds[1] + core.shard.bounds[3]) // 2
         self.mail: list[list[ShardMessage]] = [[], []]
 
     def ship(self, shard: int, x_units: int, heading: int) -> int:
@@ -93,3 +97,30 @@ def test_a_shot_along_the_border_grazes_who_stands_beyond_it_once() -> None:
         world.tick()
     assert prey.hp[0] == 80, "twenty for one bolt, however often it is told of"
     assert [len(core.shard[Bolt]) for core in world.cores] == [0, 0]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_in_a_crowd_at_a_border_nothing_is_lost_or_doubled(seed: int) -> None:
+    grid = Grid(width=256, height=128, cell=32, shards=(2, 1), view=64)
+    world = TwoShards(grid, seed)
+    chance = random.Random(seed)
+    for core in world.cores:
+        drones = core.shard[Drone]
+        drones.spawn(20)
+        drones.at.x = world.border + (-1) ** (core.index + 1) * 2000
+    crossed = 0
+    for _ in range(400):
+        for core in world.cores:
+            ships = core.shard[Ship]
+            rows = np.arange(len(ships))
+            ships.turn[:] = [chance.randint(-1, 1) for _ in rows]
+            ships.thrust[:] = [chance.randint(0, 1) for _ in rows]
+            ships.fire[:] = [chance.randint(0, 1) for _ in rows]
+        crossed += sum(message.kind == HANDOVER for outcome in world.tick() for message in outcome.outbox)
+        tables = [rows for message in world.mail[0] + world.mail[1] if message.kind == HANDOVER
+                  for rows in decode(message.body)[1]]  # fmt: skip
+        for kind, count in ((Drone, 40), (Ship, 2)):
+            away = [i for rows in tables if rows.name == kind.__name__ for i in rows.ids.tolist()]
+            ids = away + [i for core in world.cores for i in core.shard[kind].ids.tolist()]
+            assert len(ids) == len(set(ids)) == count, f"seed {seed}, tick {world.cores[0].tick}"
+    assert crossed > 10

@@ -13,7 +13,7 @@ from overworld.errors import TitleError
 from overworld.game import InputColumns, Inputs, Title
 from overworld.shard.borders import Borders, columns_of
 from overworld.shard.digest import state_digest
-from overworld.shard.inputs import SessionEvent, TickInputs, TickOutcome
+from overworld.shard.inputs import SessionEvent, TickInputs, TickOutcome, no_ints
 from overworld.shard.interest import view_cells
 from overworld.shard.owns import Owns
 from overworld.shard.replication import Replication
@@ -37,6 +37,12 @@ class ShardCore:
         self.shard = Shard(contract, index, tuple(title.entities))
         self.sessions = Sessions(self.shard)
         self._borders = Borders(self.shard, title)
+        self._no_inputs = Inputs(
+            {
+                declared: InputColumns(no_ints(), no_ints(), no_ints(), {c.name: no_ints() for c in kind.fields})
+                for declared, kind in zip(title.inputs, contract.inputs, strict=True)
+            }
+        )
         self._owns = Owns()
         self._replication = Replication(contract.grid, index, self.shard.tables)
 
@@ -73,7 +79,8 @@ class ShardCore:
             raise TitleError(
                 f"{self.title.name} failed at tick {self.tick} of shard {self.index}: {error!r}"
             ) from error
-        closed = np.concatenate((changes.closed, self.sessions.kick()), axis=1)
+        kicked = self.sessions.kick()
+        closed = np.concatenate((changes.closed, kicked), axis=1) if kicked.size else changes.closed
         departures = self._borders.send(changes.leaving)
         if departures.moved:
             self.sessions.forget_index()
@@ -107,6 +114,8 @@ class ShardCore:
 
     def _inputs(self, inputs: TickInputs) -> tuple[Inputs, tuple[Ints, Ints]]:
         """The title's columns of this tick's inputs, and the acks; notes each player's last input."""
+        if not len(inputs):
+            return self._no_inputs, (no_ints(), no_ints())
         players = self.shard.players
         rows = self.sessions.rows_of(inputs.sessions)
         # The inbox lets only known sessions in, but this tick's own events may have ended one since.
@@ -136,8 +145,8 @@ class ShardCore:
 
     def _views(self) -> tuple[Ints, Ints]:
         players = self.shard.players
-        if not len(players):
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        if not players.online.any():
+            return no_ints(), no_ints()
         centre = view_cells(self.contract.grid, self.index, self.shard.tables, players)
         changed = np.flatnonzero((centre != players.view_cell) & (players.online > 0))
         players.view_cell[changed] = centre[changed]

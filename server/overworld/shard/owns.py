@@ -26,6 +26,8 @@ class Owns:
 
         Returns (sessions int64[n], piece sizes int64[n], the pieces one after another).
         """
+        if not len(fresh) and not players.online.any():
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), b""
         now = _current(tables, players)
         if len(self._ids) != len(players) or self._told.shape[1] != now.shape[1]:
             told = np.full_like(now, -1)

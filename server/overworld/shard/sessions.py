@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from overworld.shard.inputs import SessionEvent
+from overworld.shard.inputs import SessionEvent, no_ints
 from overworld.world.state import Shard
 
 Ints = npt.NDArray[np.int64]
@@ -33,6 +33,14 @@ class SessionChanges:
     joined: tuple[Ints, Ints]
     closed: Ints
     moved: list[tuple[int, int, int]]
+
+
+def _no_changes() -> SessionChanges:
+    none = no_ints()
+    return SessionChanges(none, none, none, (none, none), np.zeros((2, 0), np.int64), [])
+
+
+_NOTHING = _no_changes()
 
 
 class Sessions:
@@ -63,6 +71,8 @@ class Sessions:
         """Apply a tick's events in order, then end the sessions whose grace time is over."""
         events = list(events)
         players = self._shard.players
+        if not events and not self._overdue().any():
+            return _NOTHING
         if events:
             self._admit([player for code, _, player in events if code in (SessionEvent.JOIN, SessionEvent.RESUME)])
         joining: dict[int, None] = {}
@@ -96,9 +106,9 @@ class Sessions:
     def kick(self) -> Ints:
         """End the sessions that the title asked to end. Returns int64[2, n]: sessions and close codes."""
         players = self._shard.players
+        if not players.kick_code.any():
+            return _NOTHING.closed
         rows = np.flatnonzero(players.kick_code)
-        if not len(rows):
-            return np.zeros((2, 0), np.int64)
         closed = np.stack((players.session[rows], players.kick_code[rows]))[:, players.session[rows] != 0]
         players.kick_code[rows] = 0
         players.online[rows] = 0
@@ -161,11 +171,17 @@ class Sessions:
 
     def _expire(self, leaving: dict[int, None]) -> None:
         players = self._shard.players
-        overdue = (players.inside > 0) & (players.online == 0)
-        overdue &= self._shard.tick - players.lost_tick >= self._shard.contract.grace_ticks
-        for row in np.flatnonzero(overdue):
+        for row in np.flatnonzero(self._overdue()):
             players.session[row] = 0
             self._let_go(int(row), leaving)
+
+    def _overdue(self) -> npt.NDArray[np.bool_]:
+        """Players who are gone for longer than their grace time, bool[players]."""
+        players = self._shard.players
+        overdue: npt.NDArray[np.bool_] = (players.inside > 0) & (players.online == 0)
+        if overdue.any():
+            overdue &= self._shard.tick - players.lost_tick >= self._shard.contract.grace_ticks
+        return overdue
 
     def _let_go(self, row: int, leaving: dict[int, None]) -> None:
         self._shard.players.inside[row] = 0

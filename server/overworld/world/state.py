@@ -159,7 +159,10 @@ class Shard:
 
     def messages(self, kind: type[Message]) -> MessageColumns:
         """What shards sent here with `send_to_place` and `send_to_entity` that arrived for this tick, in order."""
-        return self._messages.get(kind.__name__) or MessageColumns.none(self._message_fields(kind))
+        arrived = self._messages.get(kind.__name__)
+        if arrived is None:
+            arrived = self._messages[kind.__name__] = MessageColumns.none(self._message_fields(kind))
+        return arrived
 
     def send_to_place(self, kind: type[Message], x: Ints, y: Ints, /, **fields: Ints) -> None:
         """Tell the shards that own the places (x, y), int64[n] position units; it arrives there in a tick or two.
