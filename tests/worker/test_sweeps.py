@@ -300,15 +300,15 @@ async def test_outboxes_that_redis_lost_are_mended_from_memory() -> None:
     core, copy = ShardCore(CONTRACT, TITLE, 0), OutboxCopy()
     core.setup()
     number = await sent_by(core, sender, copy)
-    before = await ownership.read_outbox(0, 1, 0)
+    before = [(m.number, m.body) for m in await ownership.read_outbox(0, 1, 0)]
     redis.wipe()
     grant = await ownership.acquire(0, None, "a:1", 1, b"n" * 16)
     assert isinstance(grant, Grant)
-    for _ in range(2):
-        assert await mend(ownership, grant, 0, core, copy) == 0
+    for remembered in (copy, OutboxCopy()):
+        assert await mend(ownership, grant, 0, core, remembered) == 0
     await ownership.restart(grant, 0, b"", core.tick, b"chain")
-    assert await ownership.read_outbox(0, 1, 0) == before
-    assert before[-1].number == number
+    assert [(m.number, m.body) for m in await ownership.read_outbox(0, 1, 0)] == before
+    assert before[-1][0] == number
 
 
 @pytest.mark.asyncio
@@ -335,7 +335,6 @@ def test_what_nobody_remembers_is_replaced_by_messages_that_only_count() -> None
     messages, lost = mended(found, 0, 1, last=9, tick=50)
     assert [m.number for m in messages] == [3, 4, 5, 6, 7, 8, 9]
     assert lost == 4
-    assert messages[2].tick == 50
     assert message_of(messages[2].body) == ShardMessage(0, 1, 5, 0, b"")
     assert mended({}, 0, 1, last=9, tick=50) == ([], 0)
     assert mended(found, 0, 1, last=2, tick=50) == ([], 0), "messages that this state never sent"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -144,7 +145,7 @@ async def mend(ownership: Ownership, grant: Grant, head_tick: int, core: ShardCo
     for to_shard in range(core.contract.grid.shard_count):
         found = {m.number: m for m in await stored(ownership, grant.shard, to_shard)}
         found |= {m.number: m for m in copy.of(to_shard)}
-        messages, filled = mended(found, grant.shard, to_shard, counters.get(to_shard, 0), core.tick)
+        messages, filled = mended(found, grant.shard, to_shard, counters.get(to_shard, 0), head_tick)
         lost += filled
         await ownership.put_outbox(grant, to_shard, messages)
     if lost:
@@ -156,16 +157,20 @@ async def mend(ownership: Ownership, grant: Grant, head_tick: int, core: ShardCo
 def mended(
     found: Mapping[int, OutboxMessage], shard: int, to_shard: int, last: int, tick: int
 ) -> tuple[list[OutboxMessage], int]:
-    """(messages without gaps from the first that was found up to `last`, how many of them are empty)."""
+    """(messages without gaps from the first that was found up to `last`, how many of them are empty). All are of ticks
+    up to `tick`.
+    """
     first = min((number for number in found if number <= last), default=last + 1)
-    messages = [found.get(n) or empty(shard, to_shard, n, tick) for n in range(first, last + 1)]
+    messages = [found.get(n) or empty(shard, to_shard, n) for n in range(first, last + 1)]
+    # The state they belong to is saved: they may be read at once, also by an owner who has to do this again.
+    messages = [replace(m, tick=min(m.tick, tick)) for m in messages]
     return messages, sum(number not in found for number in range(first, last + 1))
 
 
-def empty(shard: int, to_shard: int, number: int, tick: int) -> OutboxMessage:
+def empty(shard: int, to_shard: int, number: int) -> OutboxMessage:
     """A message that moves its receiver's counter and does nothing else."""
     body = record_pb2.ShardMessage(from_shard=shard, to_shard=to_shard, number=number)
-    return OutboxMessage(to_shard, number, body.SerializeToString(deterministic=True), tick)
+    return OutboxMessage(to_shard, number, body.SerializeToString(deterministic=True))
 
 
 def sent(core: ShardCore) -> dict[int, int]:
