@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,8 +24,9 @@ from aiohttp import WSMsgType, web
 from overworld.game import contract_of
 from overworld.shard.core import ShardCore
 from overworld.shard.inbox import Inbox, InputColumnsIn
-from overworld.shard.inputs import SessionEvent, TickOutcome
+from overworld.shard.inputs import SessionEvent, ShardMessage, TickOutcome
 from overworld.titles.frontier import Frontier
+from overworld.titles.frontier.kinds import Ship
 from overworld.wire.cells import CellUpdates
 from overworld.wire.v1 import client_pb2 as pb
 from overworld.world.contract import WorldContract
@@ -54,7 +55,7 @@ class Socket(Protocol):
 
 @dataclass
 class Seat:
-    """A session and the socket it has now. Bots have none."""
+    """A session and the socket it has now; bots have none. `moving`: its player is on the way to `shard`."""
 
     session: int
     shard: int
@@ -64,6 +65,8 @@ class Seat:
     leaving: set[int] = field(default_factory=set)
     welcomed: bool = False
     seq: int = 0
+    moving: bool = False
+    unacked: dict[int, pb.Input] = field(default_factory=dict)
 
 
 class Stage:
@@ -77,6 +80,7 @@ class Stage:
         self.inboxes = [Inbox(self.contract) for _ in self.cores]
         for core in self.cores:
             core.setup()
+        self._mail: list[list[ShardMessage]] = [[] for _ in self.cores]
         self.seats: dict[int, Seat] = {}
         self.pause_s = 0.0
         self._chance = random.Random(seed)
@@ -140,8 +144,12 @@ class Stage:
         return seat
 
     def input(self, seat: Seat, told: pb.Input) -> None:
-        """A player's input arrives."""
+        """A player's input arrives. One between shards waits."""
+        seat.unacked[told.seq] = told
+        if not seat.moving:
+            self._pass_on(seat, told)
 
+    def _pass_on(self, seat: Seat, told: pb.Input) -> None:
         def one(value: int) -> npt.NDArray[np.int64]:
             return np.array([value], np.int64)
 
@@ -177,7 +185,9 @@ class Stage:
     async def _tick(self, core: ShardCore, inbox: Inbox) -> None:
         self._think(core)
         inputs, _refused = inbox.take(core.shard, core.sessions)
-        outcome = core.step(inputs)
+        mail, self._mail[core.index] = self._mail[core.index], []
+        outcome = core.step(replace(inputs, messages=tuple(mail)))
+        self._part(outcome)
         updates = core.encode()
         singles = self._singles(core, outcome)
         head = pb.Frame(heads=[pb.TickHead(shard=core.index, epoch=1, tick=core.tick)]).SerializeToString()
@@ -189,15 +199,31 @@ class Stage:
                 with contextlib.suppress(ConnectionError):
                     await asyncio.wait_for(seat.socket.send_bytes(head + frame), 1)
 
+    def _part(self, outcome: TickOutcome) -> None:
+        """What leaves for another shard is there at its next tick, and so are the players' sessions."""
+        for message in outcome.outbox:
+            self._mail[message.to_shard].append(message)
+        for session, shard, _ in zip(*(c.tolist() for c in outcome.moved), strict=True):
+            seat = self.seats[session]
+            seat.shard, seat.moving = shard, True
+            self.inboxes[shard].event(SessionEvent.RESUME, session, session)
+
     def _singles(self, core: ShardCore, outcome: TickOutcome) -> dict[int, bytes]:
         """Welcomes, acks and owns as Frame bytes by session; changes of view go to the seats."""
         found: dict[int, bytes] = {}
         for session, last_seq in zip(*(c.tolist() for c in outcome.joined), strict=True):
-            welcome = welcome_of(self.contract)
-            welcome.session, welcome.resume, welcome.last_seq = session, str(session).encode(), last_seq
-            found[session] = pb.Frame(welcomes=[welcome]).SerializeToString()
-            self.seats[session].welcomed = True
+            seat = self.seats[session]
+            if not seat.welcomed:
+                welcome = welcome_of(self.contract)
+                welcome.session, welcome.resume, welcome.last_seq = session, str(session).encode(), last_seq
+                found[session] = pb.Frame(welcomes=[welcome]).SerializeToString()
+            seat.welcomed, seat.moving = True, False
+            for told in [told for seq, told in sorted(seat.unacked.items()) if seq > last_seq]:
+                self._pass_on(seat, told)
         for session, seq in zip(*(c.tolist() for c in outcome.acks), strict=True):
+            unacked = self.seats[session].unacked
+            for applied in [each for each in unacked if each <= seq]:
+                del unacked[applied]
             ack = pb.Frame(acks=[pb.Ack(seq=seq, shard=core.index, tick=core.tick)])
             found[session] = found.get(session, b"") + ack.SerializeToString()
         at = 0
@@ -254,6 +280,18 @@ class Stage:
         elif order["do"] == "pause":
             self.pause_s = float(order["seconds"])
         return web.json_response({})
+
+    def send_across(self, session: int, distance: float, speed: float) -> None:
+        """A player's ship stands so far (in the title's measure) from the border between shards 0 and 1, and flies
+        towards it with this speed a tick. Nobody can hurt it.
+        """
+        shard = self.cores[self.seats[session].shard].shard
+        ships, row = shard[Ship], shard.avatar_rows(shard.players.rows_of(np.array([session], np.int64)), Ship)
+        way = 1 - 2 * shard.index
+        ships.at.x[row] = shard.units(shard.grid.width / 2 - way * distance)
+        ships.at.y[row] = shard.units(shard.grid.height / 2)
+        ships.at.vx[row], ships.at.vy[row] = way * shard.units(speed), 0
+        ships.safe_tick[row] = shard.tick + 100 * shard.grid.tick_hz
 
     async def notice(self, code: int, text: str = "") -> None:
         """Tell every player."""

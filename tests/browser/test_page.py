@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from playwright.async_api import Browser
 
@@ -52,6 +54,44 @@ async def test_a_lost_socket_is_resumed_and_nobody_blinks(browser: Browser, thea
         assert (await seen.stats())["ship"]["id"] == ship["id"]
         assert await seen.value("window.gone") <= before // 2, "crystals were taken for gone"
         await seen.until("document.getElementById('message').className === ''", "the message going")
+        assert seen.complaints == []
+
+
+WATCH = """
+    window.seen = [], window.gone = 0
+    const { client, stats } = window.overworld
+    const id = client.mirror.own.entity
+    client.mirror.on('remove', e => window.gone += e.id === id)
+    const look = () => {
+      window.seen.push([performance.now(), stats().ship?.x ?? null, client.mirror.avatar?.shard ?? null])
+      requestAnimationFrame(look)
+    }
+    look()
+"""
+
+
+async def test_the_own_ship_crosses_into_another_shard_without_a_blink(browser: Browser, two_shards: Theatre) -> None:
+    speed = 1.0
+    async with visit(browser, two_shards.url) as seen:
+        await seen.fly()
+        (seat,) = two_shards.stage.seats.values()
+        before = seat.shard
+        two_shards.stage.send_across(seat.session, 16, speed)
+        await seen.until("Math.abs(window.overworld.stats().ship.x - 128) < 16", "the ship near the border")
+        await seen.ticks_pass(3)
+        await seen.value(f"(() => {{ {WATCH} }})()")
+        await seen.until("Math.abs(window.overworld.stats().ship.x - 128) > 16", "the ship far beyond it")
+        await seen.picture("stage-crossed")
+        looks = await seen.value("window.seen")
+        assert seat.shard == 1 - before
+        assert await seen.value("window.gone") == 0, "it was never taken for gone"
+        assert looks[0][2] == before
+        assert looks[-1][2] == 1 - before
+        way = 1 - 2 * before
+        for (then, x0, _), (now, x1, shard) in pairwise(looks):
+            assert shard is not None, "the avatar is always in the picture"
+            step, expected = way * (x1 - x0), speed * (now - then) / 50
+            assert -0.5 < step < expected + 0.5, f"{step} instead of {expected} units in {now - then} ms at {x0}"
         assert seen.complaints == []
 
 
