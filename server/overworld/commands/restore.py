@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from overworld.shard.core import ShardCore
 from overworld.store.archive import Archive
 from overworld.store.ports import Ownership
 from overworld.store.snapshots import SnapshotStore
+from overworld.worker.cuts import Source, check_alone, fitting
 from overworld.worker.history import History
 from overworld.worker.moments import Moment, iso
 from overworld.worker.restoring import Outcome, Plan, Restorer, live_owners, plan
@@ -57,7 +59,7 @@ async def restore(
     if live and not options.force and not options.dry_run:
         tell(f"refused: {len(live)} of {count} shards have a live owner; stop the workers, or say --force")
         return EXIT_REFUSED
-    plans = [await _plan(stores, new_core, shard, options, tell) for shard in options.shards]
+    plans = await _plans(stores, new_core, options, tell)
     if options.dry_run:
         tell("dry run: nothing was changed")
         return EXIT_DONE
@@ -67,14 +69,38 @@ async def restore(
     return EXIT_DONE
 
 
-async def _plan(
-    stores: RestoreStores, new_core: Callable[[int], ShardCore], shard: int, options: RestoreOptions, tell: Say
-) -> Plan:
-    history = History(shard, stores.archive, stores.shelf, stores.ownership)
+async def _plans(
+    stores: RestoreStores, new_core: Callable[[int], ShardCore], options: RestoreOptions, tell: Say
+) -> list[Plan]:
+    """A plan for each shard, and all fit together."""
+    sources = {
+        shard: Source(
+            History(shard, stores.archive, stores.shelf, stores.ownership), functools.partial(new_core, shard)
+        )
+        for shard in options.shards
+    }
     try:
-        made = await plan(history, options.at, options.branch, lambda: new_core(shard))
+        plans = [await plan(s.history, options.at, options.branch, s.new_core) for s in sources.values()]
+        if any(len(sources) < made.core.contract.grid.shard_count for made in plans):
+            for made in plans:
+                await check_alone(sources[made.shard], made)
+        cut = await fitting(sources, plans)
     except FormatTooNew as error:
         raise FormatTooNew(f"{error} (a restore replays with the version that wrote the records)") from error
+    for made in cut.plans.values():
+        _tell_plan(made, tell)
+    for shard, tick in cut.moved.items():
+        tell(f"shard {shard}: not tick {tick}: it had applied messages then that the others had not sent yet")
+    waiting = sum(len(messages) for made in cut.plans.values() for messages in made.mail.values())
+    if waiting:
+        tell(f"{waiting} messages between the shards were on their way then, and will arrive")
+    if cut.lost:
+        tell(f"{cut.lost} messages between the shards are kept nowhere: what was in them is lost")
+    return list(cut.plans.values())
+
+
+def _tell_plan(made: Plan, tell: Say) -> None:
+    shard = made.shard
     track = made.place.track
     way = "" if track.current else f" of branch {track.name}, which was given up,"
     back_to = f"tick {made.tick}{way} of {iso(made.place.wall_ms) if made.tick else 'its beginning'}"
@@ -86,7 +112,6 @@ async def _plan(
         f"{int(players.inside.sum())} players inside, digest {made.core.digest().hex()} "
         f"(replayed {made.replayed_ticks} ticks from {made.source})"
     )
-    return made
 
 
 def _done(outcome: Outcome) -> str:

@@ -1,9 +1,9 @@
 """Brings shards back to an earlier tick. The world must stand still, or be taken from its owners by force.
 
 Every shard's state is rebuilt first, without touching anything. Then, shard by shard under a lease of our own: what
-only Redis has of the journal is archived, the state becomes the newest snapshot, the journal begins anew at it, and a
-note of it goes beside the archive. What was given up stays in the archive as a branch: nothing is deleted, and a
-restore can be undone by another one.
+only Redis has of the journal is archived, the state becomes the newest snapshot, the journal begins anew at it, the
+outboxes get what was on its way then (`cuts`), and a note of it goes beside the archive. What was given up stays in the
+archive as a branch: nothing is deleted, and a restore can be undone by another one.
 
 Cut short at any point (a kill, a store that fails), a shard is either as it was or restored; doing it again is safe.
 """
@@ -14,8 +14,8 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -23,11 +23,12 @@ from overworld.errors import Fenced, StoreError, StoreUnavailable
 from overworld.shard import record, snapshot
 from overworld.shard.core import ShardCore
 from overworld.store.archive import Archive, Restored
-from overworld.store.ports import NONCE_BYTES, Grant, Head, Ownership, Refused
+from overworld.store.ports import NONCE_BYTES, Grant, Head, OutboxMessage, Ownership, Refused
 from overworld.store.snapshots import SnapshotBytes, SnapshotStore
 from overworld.worker.archiving import ArchiveLimits, Archiver
 from overworld.worker.history import History
 from overworld.worker.moments import Moment, Place, find
+from overworld.worker.records import outbox_messages
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +41,10 @@ LOOK_S = 0.25
 
 @dataclass(frozen=True)
 class Plan:
-    """One shard's state as it shall be. `head`: as it was when the plan was made."""
+    """One shard's state as it shall be. `head`: as it was when the plan was made. Of the ticks that were replayed:
+    `sent`, the messages; `applied`, the tick of each message of another shard, by (sender, number). `mail`: what each
+    outbox shall hold, by receiver.
+    """
 
     shard: int
     head: Head | None
@@ -49,11 +53,19 @@ class Plan:
     chain: bytes
     source: str
     replayed_ticks: int
+    sent: Sequence[OutboxMessage] = ()
+    applied: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    mail: Mapping[int, Sequence[OutboxMessage]] = field(default_factory=dict)
 
     @property
     def tick(self) -> int:
         """The tick it goes back to."""
         return self.place.tick
+
+    @property
+    def from_tick(self) -> int:
+        """The tick of the state that the replay began at."""
+        return self.tick - self.replayed_ticks
 
 
 @dataclass(frozen=True)
@@ -73,12 +85,16 @@ async def plan(history: History, moment: Moment, branch: str, new_core: Callable
     place = await find(history, moment, branch)
     track, found = await history.start(place.track, place.tick, new_core)
     follower, from_tick = found.follower, found.follower.tick
+    sent: list[OutboxMessage] = []
+    applied: dict[tuple[int, int], int] = {}
     async for entry in history.entries(track, from_tick, place.tick):
-        follower.apply(entry)
+        sent += outbox_messages(follower.apply(entry))
+        messages = record.decode(entry.payload).inputs.messages
+        applied |= {(message.from_shard, message.number): entry.tick for message in messages}
     # The store's word for "before the first record" is the empty chain.
     chain = follower.chain if follower.tick else b""
     replayed = place.tick - from_tick
-    return Plan(history.shard, history.head, place, follower.core, chain, found.source, replayed)
+    return Plan(history.shard, history.head, place, follower.core, chain, found.source, replayed, sent, applied)
 
 
 async def live_owners(ownership: Ownership, shards: Iterable[int], watch_s: float) -> dict[int, Head]:
@@ -130,7 +146,11 @@ class Restorer:
         await self._shelf.save(grant, saved, keep_later=True)
         first_chain = chain or record.GENESIS
         await self._archive.put_state(shard, core.tick, grant.epoch, wall_ms, first_chain, data)
-        await self._ownership.restart(grant, head.tick, head.chain, core.tick, chain)
+        shards = range(core.contract.grid.shard_count)
+        # The outboxes go in one step with the journal: cut short here, a receiver misses messages, and says so.
+        await self._ownership.restart(grant, head.tick, head.chain, core.tick, chain, outboxes=shards)
+        for to_shard, messages in shard_plan.mail.items():
+            await self._ownership.put_outbox(grant, to_shard, [replace(m, tick=core.tick) for m in messages])
         before = shard_plan.head
         outcome = Outcome(shard, grant.epoch, core.tick, before.epoch if before else 0, head.tick, missing)
         await self._archive.note_restore(shard, _note(outcome, chain, head, wall_ms))
