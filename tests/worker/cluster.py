@@ -100,6 +100,7 @@ class Gateway:
     name: str = "gateway"
     outputs: list[Output] = field(default_factory=list)
     gone: list[tuple[int, int]] = field(default_factory=list)
+    moved: dict[int, str] = field(default_factory=dict)
     refused: list[tuple[int, int]] = field(default_factory=list)
     notices: list[tuple[int, int]] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -124,6 +125,8 @@ class Gateway:
                 self.outputs.append(Output(out.shard, out.epoch, out.tick, out))
             case "gone":
                 self.gone.append((message.gone.shard, message.gone.epoch))
+                if message.gone.address:
+                    self.moved[message.gone.shard] = message.gone.address
             case "refused":
                 self.refused.append((message.refused.session, message.refused.close_code))
             case "notice":

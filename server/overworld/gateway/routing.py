@@ -148,10 +148,17 @@ class Routing:
             self._events.on_message(link, message)
             return
         shard = message.gone.shard
-        if self.link_of(shard) is link:
+        if self.link_of(shard) is not link:
+            return
+        self._lose(shard)
+        if message.gone.address:
+            # Moved: the new owner waits for us. Should that be wrong, it says so, and the directory is asked.
+            owner = self._owners[shard] = Owner(message.gone.address, message.gone.epoch)
+            if shard in self._wanted():
+                self._find(shard, owner, self._loop.time())
+        else:
             self._gone_backoff.setdefault(shard, Backoff(self._chance)).failed(self._loop.time())
-            self._lose(shard)
-            self.wake()
+        self.wake()
 
     def on_lost(self, link: Link, reason: str) -> None:
         """A worker, or the network to it, is gone."""

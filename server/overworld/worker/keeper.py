@@ -114,7 +114,8 @@ class Keeper:
                 if not self._members.older():
                     for candidate in self._book.candidates(self._loop.time(), live, self.mine):
                         self._start(candidate.shard, partial(self._acquire, candidate))
-                self._followings.follow(self._book.to_follow(live, self.mine))
+                # What is being taken is followed until it is run: its state is needed then.
+                self._followings.follow(self._book.to_follow(live, self.hosts.keys()))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_s):
                     await self._woken.wait()

@@ -219,7 +219,7 @@ class LeaseBook:
         return chosen
 
     def to_follow(self, live: Collection[str], mine: Collection[int]) -> set[int]:
-        """The shards that this worker follows as a standby. `live`, `mine`: as in `candidates`."""
+        """The shards that this worker follows as a standby. `live`: as in `candidates`; `mine`: what it runs."""
         owners = {
             shard: seen.head.address
             for shard, seen in self._seen.items()
