@@ -103,10 +103,10 @@ class FakeWorker:
             self._shards[shard] = {}
             self._ticks[shard] = self._world.ticks[shard]
 
-    def disown(self, shard: int) -> None:
-        """Stop running a shard, and say so."""
+    def disown(self, shard: int, moved_to: str = "", epoch: int = 0) -> None:
+        """Stop running a shard, and say so. `moved_to`, `epoch`: its new owner's."""
         del self._shards[shard]
-        gone = link_pb2.ShardGone(shard=shard, epoch=self._epochs[shard])
+        gone = link_pb2.ShardGone(shard=shard, epoch=epoch or self._epochs[shard], address=moved_to)
         for link in self.links:
             link.send(LinkMessage(gone=gone))
 

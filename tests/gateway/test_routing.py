@@ -197,3 +197,39 @@ async def test_pauses_grow_to_a_bound() -> None:
     assert routing.RETRY_S_MIN / 2 <= pauses[0] <= routing.RETRY_S_MIN
     assert max(pauses) <= routing.RETRY_S_MAX
     assert min(pauses[10:]) >= routing.RETRY_S_MAX / 2
+
+
+async def test_a_shard_that_was_moved_is_found_at_once_and_the_directory_is_not_asked_first(
+    arena: Arena, searching: Searching
+) -> None:
+    first, second = await arena.worker(0, 1), await arena.worker(2, 3)
+    searching.want(*arena.shards)
+    await until(lambda: len(searching.heard.found) == 4, "routes")
+    await until(lambda: not searching.routing._wake.is_set(), "routing rests")
+    second.own(1)
+    searching.directory.down = True
+    first.disown(1, second.address, epoch=2)
+    await until(lambda: searching.heard.found[1] == 2, "found again")
+    assert searching.heard.lost == {1: 1}
+    assert searching.routing.link_of(1) is searching.routing.link_of(2)
+
+
+async def test_a_shard_moved_to_a_worker_that_is_not_known_yet_is_found_there(
+    arena: Arena, searching: Searching
+) -> None:
+    first, second = await arena.worker(0, 1, 2), await arena.worker(3)
+    searching.want(0)
+    await until(lambda: searching.heard.found[0] == 1, "a route")
+    second.own(0)
+    first.disown(0, second.address, epoch=2)
+    await until(lambda: searching.heard.found[0] == 2, "found again")
+    assert [link.remote for link in second.links] == ["gateway"]
+
+
+async def test_a_wrong_word_of_where_a_shard_is_does_no_harm(arena: Arena, searching: Searching) -> None:
+    first, second = await arena.worker(0, 1), await arena.worker(2, 3)
+    searching.want(0)
+    await until(lambda: searching.heard.found[0] == 1, "a route")
+    second.own(0)
+    first.disown(0, "nowhere", epoch=2)
+    await until(lambda: searching.heard.found[0] == 2, "found where the directory says")
