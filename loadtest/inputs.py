@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from loadtest.history import BotHistory, Event
@@ -24,7 +24,7 @@ class InputAudit:
     lost_after_ack: int = 0
     altered: int = 0
     early_acks: int = 0
-    """Acks of a tick whose record does not hold the input, nor any before it."""
+    """Acks of a tick of a shard that had not applied the input by then, nor got its player after it was applied."""
     gaps: int = 0
     """Numbers the journal skips within a session."""
     examples: list[str] = field(default_factory=list)
@@ -40,13 +40,19 @@ class InputAudit:
             self.examples.append(text)
 
 
-def audit_inputs(histories: Iterable[BotHistory], applied: Mapping[int, Mapping[int, AppliedInput]]) -> InputAudit:
+AppliedBy = Callable[[int, int, int], int]
+"""(session, shard, tick) to the highest input applied by the end of that tick, wherever it was applied."""
+
+
+def audit_inputs(
+    histories: Iterable[BotHistory], applied: Mapping[int, Mapping[int, AppliedInput]], applied_by: AppliedBy
+) -> InputAudit:
     """Check every bot's every session."""
     result = InputAudit()
     for history in histories:
         sent: dict[int, dict[int, pb.Input]] = {}
         acked: dict[int, int] = {}
-        _read(history, sent, acked, applied, result)
+        _read(history, sent, acked, applied, applied_by, result)
         for session, inputs in sent.items():
             _check(history.bot, inputs, acked.get(session, 0), applied.get(session, {}), result)
     return result
@@ -71,6 +77,7 @@ def _read(
     sent: dict[int, dict[int, pb.Input]],
     acked: dict[int, int],
     applied: Mapping[int, Mapping[int, AppliedInput]],
+    applied_by: AppliedBy,
     result: InputAudit,
 ) -> None:
     light = LightMirror()
@@ -84,7 +91,8 @@ def _read(
             for ack in frame.acks:
                 acked[session] = max(acked.get(session, 0), ack.seq)
                 at = applied.get(session, {}).get(ack.seq)
-                if at is None or at.shard != ack.shard or at.tick > ack.tick:
+                here = at is not None and at.shard == ack.shard and at.tick <= ack.tick
+                if not here and applied_by(session, ack.shard, ack.tick) < ack.seq:
                     result.early_acks += 1
                     result.tell(f"bot {history.bot}: input {ack.seq} acked at {ack.shard}/{ack.tick}, applied: {at}")
         elif entry.event is Event.SENT:

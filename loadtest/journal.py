@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from loadtest.census import Count, count_of
 from loadtest.truth import Truth, owns_of_core, rows_of_core
 from overworld.errors import RecordCorrupt
 from overworld.game import Title
@@ -26,6 +29,9 @@ from overworld.shard.record import Record
 from overworld.store import keys
 from overworld.world.contract import WorldContract
 
+Ints = npt.NDArray[np.int64]
+
+_NOBODY: Ints = np.zeros(0, np.int64)
 OVERLAP_TICKS = 40
 """Read again this far back each time: a failover may have replaced the newest records."""
 
@@ -155,6 +161,18 @@ class Replayed:
     """Sums of the title's own player columns at the end."""
     last_seqs: dict[int, int] = field(default_factory=dict)
     """Highest input applied at the end, by session."""
+    seqs: dict[int, tuple[Ints, Ints]] = field(default_factory=dict)
+    """Sessions whose players were there, and the highest input applied of each, after each tick."""
+    counts: list[Count] = field(default_factory=list)
+    """The state before the first record, and after each."""
+
+    def applied(self, session: int, tick: int) -> int:
+        """The highest input of a session applied by the end of a tick, in this shard or in one its player came from;
+        0 where its player was not there.
+        """
+        sessions, seqs = self.seqs.get(tick, (_NOBODY, _NOBODY))
+        at = np.flatnonzero(sessions == session)
+        return int(seqs[at[0]]) if len(at) else 0
 
 
 def replay(
@@ -168,10 +186,11 @@ def replay(
         core.setup()
     first = core.tick
     result = Replayed(Truth(lineage.shard, contract), {})
+    result.counts.append(count_of(core, 0))
     for record in lineage.records:
         if record.tick <= first:
             continue
-        core.step(record.inputs)
+        outcome = core.step(record.inputs)
         if core.tick != record.tick:
             result.faults.append(f"shard {lineage.shard}: record {record.tick} came at tick {core.tick}")
             break
@@ -184,10 +203,15 @@ def replay(
         if keep_rows:
             result.truth.add(record.tick, rows_of_core(core), record.epoch)
             result.truth.owns[record.tick] = owns_of_core(core)
+            here = core.shard.players.session != 0
+            result.seqs[record.tick] = core.shard.players.session[here], core.shard.players.last_seq[here]
+            result.counts.append(count_of(core, record.wall_ms, record.inputs.messages, outcome.outbox))
     for column in contract.player_columns:
         result.players[column.name] = int(getattr(core.shard.players, column.name).sum())
     players = core.shard.players
     result.last_seqs = dict(zip(players.session.tolist(), players.last_seq.tolist(), strict=True))
+    # Who went to another shard leaves a row without a session.
+    result.last_seqs.pop(0, None)
     return result
 
 
@@ -202,16 +226,23 @@ class AppliedInput:
 
 
 def applied_inputs(lineages: list[Lineage]) -> tuple[dict[int, dict[int, AppliedInput]], list[str]]:
-    """Inputs by session and number, and what was applied more than once."""
+    """Inputs by session and number over all shards that the session's player was in, and what was applied more than
+    once or, within a shard, out of order.
+    """
     found: dict[int, dict[int, AppliedInput]] = defaultdict(dict)
     doubles = []
     for lineage in lineages:
+        last: dict[int, int] = {}
         for record in lineage.records:
             inputs, at = record.inputs, 0
             columns = (inputs.sessions, inputs.seqs, inputs.kinds, inputs.counts)
             for session, seq, kind, count in zip(*(c.tolist() for c in columns), strict=True):
                 values = tuple(inputs.values[at : at + count].tolist())
                 at += count
+                if seq <= last.get(session, 0):
+                    where = f"shard {lineage.shard} tick {record.tick}"
+                    doubles.append(f"input {seq} of session {session} after {last[session]}: at {where}")
+                last[session] = seq
                 if seq in found[session]:
                     first = found[session][seq]
                     doubles.append(

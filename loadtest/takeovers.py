@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loadtest.cluster import Cluster, Node
 from loadtest.history import BotHistory, Event
+from loadtest.truth import ENTITY, Truth
 from overworld.client.mirror import LightMirror
 
 GOES_ON_S = 60.0
@@ -62,24 +63,40 @@ class Pauses:
     """Ticks between those two that were not shown: the bot's picture jumped over them."""
 
 
-def pauses(histories: Iterable[BotHistory], losses: Sequence[Loss]) -> Pauses:
+Residents = Mapping[int, frozenset[int]]
+"""Entities, by the lost shard that they were in when it was lost."""
+
+
+def residents(loss: Loss, truths: Mapping[int, Truth]) -> Residents:
+    """Who was in the lost shards, by their last ticks before."""
+    found = {}
+    for shard, epoch in loss.shards.items():
+        truth = truths[shard]
+        last = max((tick for tick, under in truth.epochs.items() if under <= epoch), default=0)
+        rows = truth.ticks.get(last, [])
+        found[shard] = frozenset(entity for of_kind in rows for entity in of_kind[:, ENTITY].tolist())
+    return found
+
+
+def pauses(histories: Iterable[BotHistory], losses: Sequence[tuple[Loss, Residents]]) -> Pauses:
     """Read every bot's ticks around every loss."""
     found = Pauses()
     for history in histories:
         seen = _read(history)
-        for loss in losses:
-            home = next((shard for at_s, shard in reversed(seen.homes) if at_s <= loss.at_s), None)
-            if home in loss.shards:
-                _pause(seen.heads[home], loss.shards[home], found)
+        for loss, of_shards in losses:
+            avatar = next((entity for at_s, entity in reversed(seen.avatars) if at_s <= loss.at_s), 0)
+            for shard, there in of_shards.items():
+                if avatar in there:
+                    _pause(seen.heads[shard], loss.shards[shard], found)
     return found
 
 
 @dataclass
 class _Seen:
-    """What one bot saw: (time in seconds, epoch, tick) by shard, and (time, shard) of its acks."""
+    """What one bot saw: (time in seconds, epoch, tick) by shard, and (time, entity) whenever it was told its avatar."""
 
     heads: dict[int, list[tuple[float, int, int]]]
-    homes: list[tuple[float, int]]
+    avatars: list[tuple[float, int]]
 
 
 def _read(history: BotHistory) -> _Seen:
@@ -89,7 +106,7 @@ def _read(history: BotHistory) -> _Seen:
         frame = light.parse(entry.body)
         for head in frame.heads:
             seen.heads[head.shard].append((entry.time_us / 1e6, head.epoch, head.tick))
-        seen.homes += [(entry.time_us / 1e6, ack.shard) for ack in frame.acks]
+        seen.avatars += [(entry.time_us / 1e6, own.entity) for own in frame.owns if own.entity]
     return seen
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -26,12 +26,14 @@ import psutil
 
 from loadtest import history
 from loadtest.audit import AuditCollector
+from loadtest.census import Account, account
 from loadtest.cluster import Cluster, Shape
 from loadtest.compare import Comparison, Traffic, compare, endings, traffic
 from loadtest.crowd import Crowd, Order, split
 from loadtest.figures import percentiles
 from loadtest.inputs import InputAudit, audit_inputs
 from loadtest.journal import JournalCollector, Lineage, Replayed, applied_inputs, replay
+from loadtest.takeovers import Loss, Pauses, pauses, residents
 from loadtest.worlds import world_of
 
 JOIN_S = 120.0
@@ -55,7 +57,9 @@ class Findings:
     journal_faults: list[str] = field(default_factory=list)
     replay_faults: list[str] = field(default_factory=list)
     doubles: list[str] = field(default_factory=list)
-    """Inputs applied more than once."""
+    """Inputs applied more than once, or out of order."""
+    account: Account = field(default_factory=Account)
+    """Where every entity was at every tick."""
     digests_compared: int = 0
     side_branches: int = 0
     endings: Counter[str] = field(default_factory=Counter)
@@ -76,10 +80,13 @@ class Trial:
         *,
         crowds: int = 2,
         brain: str = "auto",
+        light: bool = False,
         cluster: Cluster | None = None,
         say: Callable[[str], object],
     ) -> None:
-        """`cluster`: one of another kind than `Cluster` itself; it has the same folder and shape."""
+        """`light`: bots keep no picture themselves (their histories have all of it). `cluster`: one of another kind
+        than `Cluster` itself; it has the same folder and shape.
+        """
         self.folder = folder
         self.shape = shape
         self.bots = bots
@@ -92,7 +99,9 @@ class Trial:
         self.load = 0.0
         """The machine's load average then: above its cores, times are other people's too."""
         self._parts = split(bots, crowds)
-        self._brain = brain
+        self._brain, self._light = brain, light
+        self.replays: dict[int, Replayed] = {}
+        """Every shard's journal, replayed, after `findings`."""
         self._audit = AuditCollector([], self.contract)
         self._journal = JournalCollector(self.cluster.redis_url, shape.world, self.contract.grid.shard_count)
 
@@ -127,7 +136,7 @@ class Trial:
             number = len(self.crowds)
             order = Order(
                 urls, self.contract.title, self.cluster.key, self.shape.world, count, first,
-                seed=self.shape.seed, brain=self._brain,
+                seed=self.shape.seed, brain=self._brain, light=self._light,
                 history=str(self.folder / f"crowd-{number}.history"),
             )  # fmt: skip
             self.crowds.append(await Crowd(order, self.folder / f"crowd-{number}.log").start())
@@ -201,18 +210,24 @@ class Trial:
         """Check everything; of what bots saw, only what followed one `join`, where `life` is given. Takes a while."""
         found = Findings(self.bots, cpu_s=dict(self.cpu_s), load=self.load, shards=self.contract.grid.shard_count)
         lineages = [self.lineage(shard) for shard in range(found.shards)]
-        replays = [self._replay(lineage, found) for lineage in lineages]
-        truths = {replayed.truth.shard: replayed.truth for replayed in replays}
+        self.replays = {lineage.shard: self._replay(lineage, found) for lineage in lineages}
+        truths = {shard: replayed.truth for shard, replayed in self.replays.items()}
+        found.account = account(self.contract, [self.replays[shard].counts for shard in range(found.shards)])
         applied, found.doubles = applied_inputs(lineages)
         histories = self.histories(life)
         self.say(f"checking {sum(len(h.entries) for h in histories)} events of {len(histories)} bots")
         found.replayed = compare(histories, truths)
         found.audited = compare(histories, self._audit.truths)
-        found.inputs = audit_inputs(histories, applied)
+        found.inputs = audit_inputs(histories, applied, lambda who, shard, at: self.replays[shard].applied(who, at))
         found.traffic = traffic(histories)
         found.endings = endings(histories)
         found.lost_sockets = sum(len(h.of(history.Event.LOST)) for h in histories)
         return found
+
+    def pauses(self, losses: Sequence[Loss]) -> Pauses:
+        """How long bots saw nothing of the shard their avatar was in. After `findings`."""
+        truths = {shard: replayed.truth for shard, replayed in self.replays.items()}
+        return pauses(self.histories(), [(loss, residents(loss, truths)) for loss in losses])
 
     def _replay(self, lineage: Lineage, found: Findings) -> Replayed:
         replayed = replay(self.contract, self.title, lineage)
@@ -246,6 +261,9 @@ def figures_of(found: Findings) -> dict[str, Any]:
         "shards": found.shards,
         "ticks_replayed": found.ticks,
         "digests_compared": found.digests_compared,
+        "handovers": found.account.handovers,
+        "entities_handed_over": len(found.account.hops),
+        "entities": found.account.entities_last,
         "pictures_against_workers": pictures(found.audited),
         "pictures_against_replay": pictures(found.replayed),
         "owner_values_compared": found.replayed.owns,

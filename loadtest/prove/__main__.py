@@ -17,6 +17,7 @@ CLAIMS = {
     "browser": "the page in Chromium plays",
     "restart": "a stopped world goes on where it was, from Redis and from a snapshot alone",
     "kill-worker": "a worker dies under players: a short pause, nothing lost",
+    "migrate": "shards move, and hot standbys take over, in the blink of an eye",
     "zombie": "a worker that was frozen wakes up and reaches nobody",
     "kill-gateway": "a gateway dies: its players go on at the other one",
     "replay": "a recorded minute gives the same digests in every environment",

@@ -18,7 +18,7 @@ from loadtest.cluster import Shape
 from loadtest.figures import percentiles
 from loadtest.prove.proof import Proof
 from loadtest.prove.soundness import require_sound
-from loadtest.takeovers import Loss, Pauses, owners, pauses, until_taken_over
+from loadtest.takeovers import Loss, Pauses, owners, until_taken_over
 from loadtest.trial import Findings, Trial
 
 
@@ -73,4 +73,4 @@ async def play(proof: Proof, options: Options, folder: Path) -> tuple[Findings, 
         await trial.play(options.rest_s)
         await trial.leave()
         await trial.finish()
-    return trial.findings(), pauses(trial.histories(), losses)
+    return trial.findings(), trial.pauses(losses)

@@ -76,7 +76,8 @@ async def restart(proof: Proof, options: Options, folder: Path, how: Stop) -> No
     proof.figure(f"{prefix}ticks_lost", [head - s.tick for head, s in zip(heads, stored, strict=True)])
     require_same_state(proof, trial, stored, prefix)
     # After a crash the first life's last ticks are lost, as stated: what was seen of them is in no journal.
-    require_sound(proof, trial.findings(life=1 if how is Stop.CRASHED else None), prefix)
+    crashed = how is Stop.CRASHED
+    require_sound(proof, trial.findings(life=1 if crashed else None), prefix, conserved=not crashed)
     require_little_lost(proof, heads, stored, how)
     if how is not Stop.CRASHED:
         require_same_avatars(proof, trial, prefix)

@@ -6,8 +6,10 @@ from loadtest.prove.proof import Proof
 from loadtest.trial import Findings, figures_of
 
 
-def require_sound(proof: Proof, found: Findings, prefix: str = "") -> None:
-    """Note the figures of a run, and require what players were promised."""
+def require_sound(proof: Proof, found: Findings, prefix: str = "", *, conserved: bool = True) -> None:
+    """Note the figures of a run, and require what players were promised. `conserved` False: the stores lost what they
+    had promised to keep, and with it messages between shards.
+    """
     for name, value in figures_of(found).items():
         proof.figure(prefix + name, value)
     for name, part in (("workers", found.audited), ("replay", found.replayed)):
@@ -26,7 +28,10 @@ def require_sound(proof: Proof, found: Findings, prefix: str = "") -> None:
     proof.require(not missing, f"{len(missing)} ticks were seen that the journal does not have: {missing[:5]}")
     proof.require(not found.journal_faults, f"journal: {found.journal_faults[:5]}")
     proof.require(not found.replay_faults, f"replay: {found.replay_faults[:5]}")
+    account = found.account
+    broken = f"{account.faults_count} faults of entities' whereabouts: {account.faults[:5]}"
+    proof.require(not account.faults or not conserved, broken)
     proof.require(found.digests_compared > 0, "no digest was compared")
-    proof.require(not found.doubles, f"{len(found.doubles)} inputs applied twice: {found.doubles[:3]}")
+    proof.require(not found.doubles, f"{len(found.doubles)} inputs twice or out of order: {found.doubles[:3]}")
     proof.require(found.inputs.clean, f"inputs: {found.inputs.examples[:5] or 'none acked'}")
     proof.require(not found.endings, f"bots were closed: {dict(found.endings)}")

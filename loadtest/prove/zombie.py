@@ -17,7 +17,7 @@ from loadtest.figures import percentiles
 from loadtest.prove.proof import Proof
 from loadtest.prove.soundness import require_sound
 from loadtest.stored import compare_with_replay, newest_snapshots
-from loadtest.takeovers import Loss, owners, pauses, until_taken_over
+from loadtest.takeovers import Loss, owners, until_taken_over
 from loadtest.trial import Trial
 
 AWAKE_S = 4.0
@@ -68,7 +68,7 @@ async def play(proof: Proof, options: Options, folder: Path) -> None:
         # After the snapshots: the journal then reaches beyond each of them.
         await trial.finish()
     lost = sum(len(loss.shards) for loss in losses)
-    found, noticed = trial.findings(), pauses(trial.histories(), losses)
+    found, noticed = trial.findings(), trial.pauses(losses)
     require_sound(proof, found)
     proof.figure("zombies", len(losses))
     proof.figure("shards_lost", lost)

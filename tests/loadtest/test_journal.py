@@ -18,6 +18,11 @@ from tests.shard.meadow import Meadow
 WORLD = "main"
 
 
+def never(session: int, shard: int, tick: int) -> int:
+    """No player came from another shard."""
+    return 0
+
+
 @pytest.fixture
 def watched() -> Watched:
     return watch(30, seed=4)
@@ -70,7 +75,7 @@ async def test_the_replay_is_what_the_bot_saw(collected: Lineage, watched: Watch
 async def test_every_acked_input_was_applied_once(collected: Lineage, watched: Watched) -> None:
     applied, doubles = applied_inputs([collected])
     assert doubles == []
-    audit = audit_inputs([watched.history], applied)
+    audit = audit_inputs([watched.history], applied, never)
     assert audit.clean, audit.examples
     assert audit.acked == audit.applied == 10
 
@@ -79,7 +84,7 @@ async def test_every_acked_input_was_applied_once(collected: Lineage, watched: W
 async def test_an_input_lost_after_its_ack_is_found(collected: Lineage, watched: Watched) -> None:
     applied, _ = applied_inputs([collected])
     del applied[SESSION][7]
-    audit = audit_inputs([watched.history], applied)
+    audit = audit_inputs([watched.history], applied, never)
     assert (audit.lost_after_ack, audit.gaps) == (1, 1)
 
 
@@ -87,6 +92,27 @@ async def test_an_input_lost_after_its_ack_is_found(collected: Lineage, watched:
 async def test_an_input_applied_twice_is_found(collected: Lineage) -> None:
     _, doubles = applied_inputs([collected, collected])
     assert len(doubles) == 10
+
+
+@pytest.mark.asyncio
+async def test_an_input_applied_after_a_later_one_is_found(collected: Lineage) -> None:
+    collected.records.reverse()
+    _, disorder = applied_inputs([collected])
+    assert len(disorder) == 9
+    assert "after 10" in disorder[0]
+
+
+@pytest.mark.asyncio
+async def test_an_ack_of_the_shard_that_the_player_went_to_is_no_early_one(
+    collected: Lineage, watched: Watched
+) -> None:
+    result = replay(watched.core.contract, Meadow(sheep=40), collected)
+    applied, _ = applied_inputs([collected])
+    for at in applied[SESSION].values():
+        at.shard = 9
+    audit = audit_inputs([watched.history], applied, lambda session, _, tick: result.applied(session, tick))
+    assert audit.clean, audit.examples
+    assert audit_inputs([watched.history], applied, never).early_acks == 10
 
 
 @pytest.mark.asyncio
