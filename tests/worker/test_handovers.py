@@ -15,7 +15,8 @@ import pytest_asyncio
 from overworld.link import Link
 from overworld.shard import snapshot
 from overworld.shard.core import ShardCore
-from overworld.store.memory import MemoryOwnership
+from overworld.store.memory import MemoryOwnership, NoFaults
+from overworld.store.ports import CommitLevel, CommitPolicy
 from overworld.wire.v1 import link_pb2
 from overworld.worker.post import Post
 from tests.worker.cluster import Cluster, Gateway, running, until
@@ -75,6 +76,35 @@ async def test_mail_that_is_lost_now_and_then_leaves_no_hole(cluster: Cluster, m
     assert await settled_names(cluster) == NAMES
 
 
+class Stuck(NoFaults):
+    """Appends of shard 0 are not answered while `stuck`."""
+
+    stuck = False
+
+    async def before(self, call: str, subject: int | str | None) -> None:
+        while self.stuck and (call, subject) == ("append", 0):
+            await asyncio.sleep(0.01)
+
+
+async def test_mail_never_runs_ahead_of_the_store_even_where_results_do(cluster: Cluster) -> None:
+    weather = Stuck()
+    ownership = MemoryOwnership(cluster.redis, "test", CommitPolicy(CommitLevel.L0), weather)
+    worker = await cluster.worker("w", ownership=ownership, ticks_held_max=1000, ticks_kept_max=1000)
+    await until(lambda: running(worker) == [0, 1], "both shards run")
+    await grown(cluster)
+    weather.stuck = True
+    # An append that was on its way when it got stuck may still be answered.
+    await until(lambda: worker._hosts[0].held == 0, "results of shard 0 are out")
+    core = cores(cluster)[0]
+    tick, before = core.tick, sent(core, 1)
+    await until(lambda: core.tick > tick + 20 and sent(core, 1) > before + 3, "it runs on and sends")
+    assert worker._hosts[0].held == 0, "results are released at once"
+    assert cores(cluster)[1].received(0) <= before
+    weather.stuck = False
+    await grown(cluster)
+    assert await settled_names(cluster) == NAMES
+
+
 # ---------------------------------------------------------------- who dies
 
 
@@ -117,11 +147,19 @@ async def test_after_an_orderly_stop_of_everything_nothing_is_missing(cluster: C
     assert await settled_names(cluster) == NAMES
 
 
-async def test_a_wiped_redis_costs_no_boat_while_the_workers_live(cluster: Cluster) -> None:
+@pytest.mark.parametrize("handed_over", [True, False], ids=["handed over", "only swept"])
+async def test_a_wiped_redis_costs_no_boat_while_the_workers_live(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, handed_over: bool
+) -> None:
+    if not handed_over:
+        monkeypatch.setattr(Post, "send", lambda *_: None)
     workers = await two_workers(cluster)
-    await grown(cluster)
+    await grown(cluster, 3)
     epochs = [w._hosts[s].epoch for s, w in enumerate(workers)]
     assert epochs == [1, 1]
+    here = cores(cluster)
+    if not handed_over:
+        await until(lambda: sent(here[0], 1) >= here[1].received(0) + 3, "mail that only the outbox has")
     cluster.redis.wipe()
     await until(
         lambda: all(w._hosts[s].epoch == 2 for s, w in enumerate(workers) if s in w._hosts), "journals begun anew"
@@ -129,6 +167,20 @@ async def test_a_wiped_redis_costs_no_boat_while_the_workers_live(cluster: Clust
     await grown(cluster)
     await check_journals(cluster)
     assert await settled_names(cluster) == NAMES
+
+
+async def test_where_redis_and_a_sender_are_lost_at_once_mail_goes_on_all_the_same(cluster: Cluster) -> None:
+    """What was in the lost ticks is lost or there twice; nothing waits for it for ever."""
+    workers = await two_workers(cluster)
+    await grown(cluster)
+    await until(lambda: all(len(cluster.shelf.kept[shard]) > 1 for shard in (0, 1)), "snapshots")
+    await workers[0].kill()
+    cluster.workers.remove(workers[0])
+    cluster.redis.wipe()
+    await until(lambda: running(workers[1]) == [0, 1], "the other worker took it over")
+    await grown(cluster, 10)
+    await check_journals(cluster)
+    await settled_names(cluster)
 
 
 # ---------------------------------------------------------------- what need not be kept
