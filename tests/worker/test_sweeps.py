@@ -41,7 +41,7 @@ def test_a_shards_neighbours_are_those_around_it() -> None:
 
 
 def book(**limits: float) -> SweepBook:
-    return SweepBook(7, GRID, SweepLimits(**{"at_once_max": 100, **limits}), 0.0)  # type: ignore[arg-type]
+    return SweepBook(7, GRID, SweepLimits(**{"at_once_max": 100, "young_s": 0.0, **limits}), 0.0)  # type: ignore[arg-type]
 
 
 def read_all(b: SweepBook, indices: list[int], now_s: float, known: tuple[int, ...] = ()) -> None:
@@ -62,6 +62,17 @@ def test_at_takeover_all_are_read_then_the_near_every_second_and_the_far_now_and
     read_all(b, [0, *near], 1.6, known=(0,))
     assert sorted(b.due(30.49, ())) == [0, *near]
     assert sorted(b.due(30.5, ())) == [4, 5, 9, 10, 14]
+
+
+def test_a_young_owner_reads_the_near_more_often() -> None:
+    b = book(young_s=2.0)
+    read_all(b, b.due(0.0, ()), 0.0)
+    times = []
+    for step in range(1, 50):
+        near = b.due(step / 10, ())
+        times += [step] if near else []
+        read_all(b, near, step / 10)
+    assert times == [3, 6, 9, 12, 15, 18, 21, 31, 41]
 
 
 def test_a_gap_is_read_at_once_but_not_all_the_time() -> None:

@@ -4,7 +4,8 @@
     sender                                            read
     any, at takeover                                  at once, all of them
     one of whose messages a tick is missing            at once
-    itself, a neighbour, or who ever sent or got mail  every second
+    itself, a neighbour, or who ever sent or got mail  every second; four times as often in the first two seconds, while
+                                                       senders may not have heard yet who runs the shard
     any other                                          twice a minute
     any whose last read failed                         after a second
     any whose last read filled a page                  as soon as what was read has been taken in
@@ -35,12 +36,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class SweepLimits:
-    """Times in seconds. `again_s`: after a read that failed. `pause_s`: between two reads of one sender at the least.
-    `at_once_max`: reads on their way at any time.
+    """Times in seconds. `young_s`: how long after takeover the near are read four times as often. `again_s`: after a
+    read that failed. `pause_s`: between two reads of one sender at the least. `at_once_max`: reads on their way at any
+    time.
     """
 
     near_s: float = 1.0
     far_s: float = 30.0
+    young_s: float = 2.0
     again_s: float = 1.0
     pause_s: float = 0.1
     timeout_s: float = 2.0
@@ -60,6 +63,7 @@ class SweepBook:
 
     def __init__(self, shard: int, grid: Grid, limits: SweepLimits, now_s: float) -> None:
         self._limits = limits
+        self._young_until_s = now_s + limits.young_s
         self._near = frozenset((shard, *neighbours(grid, shard)))
         self._senders = {index: _Sender(now_s) for index in range(grid.shard_count)}
         self._next_s = now_s
@@ -88,7 +92,8 @@ class SweepBook:
 
     def read(self, index: int, now_s: float, *, known: bool, full: bool) -> None:
         """A read was answered. `known`: mail has passed between the two. `full`: there may be more."""
-        wait_s = self._limits.near_s if known or index in self._near else self._limits.far_s
+        near_s = self._limits.near_s if now_s >= self._young_until_s else self._limits.near_s / 4
+        wait_s = near_s if known or index in self._near else self._limits.far_s
         self._done(index, now_s, self._limits.pause_s if full else wait_s)
 
     def failed(self, index: int, now_s: float) -> None:
