@@ -109,6 +109,15 @@ class WorkerSettings(_Settings):
     move_timeout_s: float = Field(
         15.0, ge=1, le=3600, description="One migration: snapshot, journal, and the change of hands."
     )
+    capacity: float = Field(1.0, gt=0, le=1000, description="Load this worker is to get, relative to other workers.")
+    balance: bool = Field(True, description="Move shards to even out loads; one worker does it for all.")
+    balance_moves_max: int = Field(2, ge=1, le=64, description="Shards moved at once to even out loads, or by a drain.")
+    balance_start_part: float = Field(
+        0.25, gt=0, le=10, description="Out of balance by more than this part of the mean load, shards are moved."
+    )
+    balance_stop_part: float = Field(0.10, gt=0, le=10, description="Once they are, they are down to this part.")
+    balance_settle_s: float = Field(2.0, ge=0, le=3600, description="How long it must be out of balance before.")
+    balance_rest_s: float = Field(30.0, ge=0, le=86400, description="How long a shard stays where it was moved to.")
     start_wait_s: float = Field(1.0, ge=0, le=60, description="How long a new worker lets others announce themselves.")
     attach_wait_s: float = Field(
         5.0, ge=0, le=300, description="How long players may be without a gateway before they count as lost."
@@ -141,6 +150,12 @@ class WorkerSettings(_Settings):
     def _kept_covers_held(self) -> WorkerSettings:
         if self.ticks_kept_max < self.ticks_held_max:
             raise ValueError("ticks_kept_max must be at least ticks_held_max")
+        return self
+
+    @model_validator(mode="after")
+    def _balance_stops_below_its_start(self) -> WorkerSettings:
+        if self.balance_stop_part > self.balance_start_part:
+            raise ValueError("balance_stop_part must be at most balance_start_part")
         return self
 
     @model_validator(mode="after")

@@ -152,6 +152,14 @@ migration_seconds = Histogram(
     buckets=_FAST_S,
 )
 yields_total = Counter("overworld_yields", "Times that another process asked for a shard of this one", ["result"])
+balance_leads = Gauge("overworld_balance_leads", "1 where this worker evens out the loads of all")
+balance_unbalanced = Gauge(
+    "overworld_balance_unbalanced", "By how much the highest load is above the mean, as a part of it; where it leads"
+)
+balance_moves_total = Counter(
+    "overworld_balance_moves", "Moves begun to even out loads or to empty a worker", ["result"]
+)
+shards_paused = Gauge("overworld_shards_paused", "1 while an operator wants the world to stand still")
 divergence_total = Counter("overworld_divergence", "Replays that disagreed with the journal")
 loop_gaps_total = Counter("overworld_loop_gaps", "Times that this process stood still for half a lease or longer")
 snapshot_age_seconds = Gauge("overworld_snapshot_age_seconds", "Age of the oldest shard's newest snapshot")

@@ -76,7 +76,14 @@ class Deployment:
         self.gateways.pop(process, None)
 
     async def _run_worker(self, process: Process) -> None:
-        settings = load(WorkerSettings, name=process.name, lease_ttl_s=1.0, snapshot_interval_s=2.0, start_wait_s=0.3)
+        settings = load(
+            WorkerSettings,
+            name=process.name,
+            lease_ttl_s=1.0,
+            snapshot_interval_s=2.0,
+            start_wait_s=0.3,
+            balance=False,
+        )
         ownership = MemoryOwnership(self.redis, WORLD, self.commit, self._faults(self.redis_weather))
         self.ownerships.append(ownership)
         shelf = SnapshotStore(MemoryBlobs(self.disk, faults=self._faults(self.blob_weather)), WORLD)

@@ -26,6 +26,7 @@ def determined(loop: SimulatedLoop, seed: int) -> Iterator[None]:
     replacements = {
         (time, "monotonic"): loop.time,
         (time, "monotonic_ns"): lambda: int(loop.time() * 1e9),
+        (time, "thread_time_ns"): lambda: int(loop.time() * 1e9),
         (time, "time"): lambda: WALL_START_S + loop.time(),
         (time, "time_ns"): lambda: int((WALL_START_S + loop.time()) * 1e9),
         (secrets, "token_bytes"): lambda n=32: chance.randbytes(n),

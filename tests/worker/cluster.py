@@ -201,6 +201,8 @@ class Cluster:
             "start_wait_s": 0.1,
             "snapshot_interval_s": 0.5,
             "attach_wait_s": 0.5,
+            # Tests say themselves where shards are to be.
+            "balance": False,
             **settings,
         }
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from overworld.store.members import LOAD_VALUES_MAX
-from overworld.worker.load import SHARDS_TOLD_MAX, LoadBook, Worked, costs_told
+from overworld.store.ports import Member, Role
+from overworld.worker.balance import ShardState, WorkerState
+from overworld.worker.load import SHARDS_TOLD_MAX, LoadBook, Worked, picture
 
 
 def after(book: LoadBook, shard: int, tick_ms: float, seconds: float, *, hz: int = 20, start: int = 0) -> int:
@@ -23,7 +25,6 @@ def test_a_steady_shard_costs_what_its_ticks_cost() -> None:
     assert book.cost(3) == pytest.approx(30.0)
     assert book.tick_ms(3) == pytest.approx(1.5)
     assert book.announcement() == {"entities": 9.0, "players": 2.0, "cpu": 30.0, "c3": 30.0}
-    assert costs_told(book.announcement(), [3, 4]) == {3: 30.0, 4: None}
 
 
 def test_a_shard_that_stands_still_soon_costs_nothing_but_its_ticks_do() -> None:
@@ -64,3 +65,29 @@ def test_of_too_many_shards_the_dearest_are_told() -> None:
     assert "c0" not in told
     assert told[f"c{many - 1}"] == many
     assert len(told) <= LOAD_VALUES_MAX
+    member = Member(Role.WORKER, "w", "w:1", told, 1, 0.0)
+    _, shards = picture([member], {0: "w:1", many - 1: "w:1"})
+    assert shards == [ShardState(0, "w:1", 0.0), ShardState(many - 1, "w:1", float(many))]
+
+
+def test_the_picture_is_what_live_workers_tell() -> None:
+    def member(name: str, **load: float) -> Member:
+        return Member(Role.WORKER, name, f"{name}:1", load, 1, 0.0)
+
+    members = [
+        member("a", c0=30.0, capacity=2.0, shards_max=8.0),
+        member("b", c1=10.0, emptied=1.0),
+        member("c", c2=5.0, draining=1.0),
+    ]
+    workers, shards = picture(members, {0: "a:1", 1: "b:1", 2: "c:1", 3: "a:1", 4: "gone:1", 5: ""})
+    assert workers == [
+        WorkerState("a:1", shards_max=8, capacity=2.0),
+        WorkerState("b:1", takes=False, emptied=True),
+        WorkerState("c:1", takes=False),
+    ]
+    assert shards == [
+        ShardState(0, "a:1", 30.0),
+        ShardState(1, "b:1", 10.0),
+        ShardState(2, "c:1", 5.0, movable=False),
+        ShardState(3, "a:1", 0.0, movable=False),
+    ]

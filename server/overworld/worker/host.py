@@ -43,8 +43,7 @@ from overworld.worker.yielding import Wish, Yielded, Yielding
 
 log = structlog.get_logger(__name__)
 
-DRAIN_POLL_S = 0.005
-REBASE_PAUSE_S = 0.5
+DRAIN_POLL_S, REBASE_PAUSE_S = 0.005, 0.5
 
 
 class Phase(enum.Enum):
@@ -53,6 +52,7 @@ class Phase(enum.Enum):
     RECOVERING = "recovering"
     RUNNING = "running"
     STALLED = "stalled"
+    PAUSED = "paused"
     STOPPING = "stopping"
 
 
@@ -112,7 +112,7 @@ class ShardHost:
         self._acquired_s = time.monotonic()
         self._journal: Journal | None = None
         self._loop: ShardLoop | None = None
-        self._stopping = False
+        self._stopping = self._paused = False
         self._standby = standby
         self._yielding = Yielding()
         self._first_tick = 0
@@ -168,13 +168,24 @@ class ShardHost:
         return self._receipts.waiting(self._loop.core) if self._receipts and self._loop else 0
 
     @property
+    def worked(self) -> tuple[int, int]:
+        """CPU time of all ticks run here, in nanoseconds, and how many those were."""
+        return (self._loop.cpu_ns, self._loop.ticks_run) if self._loop else (0, 0)
+
+    @property
     def phase(self) -> Phase:
         """Where it stands."""
         if self._stopping:
             return Phase.STOPPING
         if self._loop is None:
             return Phase.RECOVERING
-        return Phase.STALLED if self._loop.stalled else Phase.RUNNING
+        return Phase.STALLED if self._loop.stalled else Phase.PAUSED if self._paused else Phase.RUNNING
+
+    def pause(self, paused: bool) -> None:
+        """Let the shard stand still, with its players and its lease, or go on."""
+        self._paused = paused
+        if self._loop is not None:
+            self._loop.paused = paused
 
     def stop(self) -> None:
         """End in order, at the next tick boundary."""
@@ -189,7 +200,7 @@ class ShardHost:
         """
         if self._yielding.wished:
             return "it is on its way to another worker"
-        if self.phase is not Phase.RUNNING or self._loop is None:
+        if self.phase not in (Phase.RUNNING, Phase.PAUSED) or self._loop is None:
             return f"it is {self.phase.value}"
         self._loop.end_after_tick()
         return await self._yielding.answer_to(wish, timeout_s)
@@ -358,6 +369,9 @@ class ShardHost:
             self._sweeper,
             self._copy,
         )
+        self._loop.paused = self._paused
+        if self._paused:
+            self.started.set()  # no tick will show it
         if self._stopping:
             self._loop.stop()
 

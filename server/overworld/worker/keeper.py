@@ -82,6 +82,8 @@ class Keeper:
         self._taking: dict[int, asyncio.Task[None]] = {}
         self._draining = False
         self._looks_failed = False
+        self.closed_to_moves = ""
+        """Why no shard is to be moved here; empty where it may."""
         self.looked = False
         """True once all heads have been seen."""
         self.hosts: dict[int, ShardHost] = {}
@@ -157,6 +159,8 @@ class Keeper:
         """Why a shard cannot be taken here now; empty where it can."""
         if self._draining:
             return "this worker takes no shards any more"
+        if self.closed_to_moves:
+            return self.closed_to_moves
         if shard in self._taking:
             return "it is here already"
         return self._book.why_not(shard, self.mine, self._loop.time())

@@ -2,6 +2,7 @@
 
 An announcement holds, besides what the process says of itself (`service`):
 
+    capacity              relative to other workers
     shards_max            how many shards it may have
     emptied               1 where an operator wants it empty
     entities, players     of all its shards
@@ -12,12 +13,18 @@ An announcement holds, besides what the process says of itself (`service`):
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from overworld.store.ports import Member
+from overworld.worker.balance import ShardState, WorkerState
 
 SHARDS_TOLD_MAX = 1024
 SETTLE_S = 5.0
 """A change of a shard's cost is believed by two thirds after this long."""
+CAPACITY, SHARDS_MAX, EMPTIED = "capacity", "shards_max", "emptied"
+DRAINING = "draining"
+"""1 where a process stops, and hands its shards over by itself."""
 _PREFIX = "c"
 
 
@@ -94,6 +101,28 @@ class LoadBook:
         }
 
 
-def costs_told(load: Mapping[str, float], shards: Collection[int]) -> dict[int, float | None]:
-    """Costs of these shards in their owner's announcement; None where it says nothing of one (yet)."""
-    return {shard: load.get(f"{_PREFIX}{shard}") for shard in shards}
+def picture(members: Iterable[Member], owners: Mapping[int, str]) -> tuple[list[WorkerState], list[ShardState]]:
+    """What there is to balance, from the announcements of live workers and the heads' addresses by shard. A shard that
+    its owner says nothing of is not movable: it is being recovered, or has just begun.
+    """
+    loads = {member.address: member.load for member in members}
+    workers = [
+        WorkerState(
+            address,
+            takes=not (load.get(DRAINING) or load.get(EMPTIED)),
+            emptied=bool(load.get(EMPTIED)),
+            shards_max=int(load.get(SHARDS_MAX, 65_536)),
+            capacity=load[CAPACITY] if load.get(CAPACITY, 0.0) > 0 else 1.0,
+        )
+        for address, load in sorted(loads.items())
+    ]
+    # Of those that tell as much as they can, what is not told is cheap.
+    otherwise = {address: 0.0 if len(load) > SHARDS_TOLD_MAX else None for address, load in loads.items()}
+    shards = []
+    for shard, owner in sorted(owners.items()):
+        if owner in loads:
+            cost = loads[owner].get(f"{_PREFIX}{shard}", otherwise[owner])
+            # Who stops hands its shards over by itself.
+            stops = bool(loads[owner].get(DRAINING))
+            shards.append(ShardState(shard, owner, cost or 0.0, movable=cost is not None and not stops))
+    return workers, shards

@@ -20,6 +20,8 @@ from overworld.store.ports import Directory, Grant, Member, Role
 from overworld.wire.v1 import link_pb2
 from overworld.worker import tasks
 from overworld.worker.archiving import ArchiveLimits
+from overworld.worker.balance import BalanceRules, ShardState, WorkerState
+from overworld.worker.balancer import Balancer
 from overworld.worker.follower import Follower
 from overworld.worker.following import Followings, FollowLimits
 from overworld.worker.host import HostLimits, Phase, ShardHost, Stores
@@ -28,6 +30,7 @@ from overworld.worker.journal import JournalLimits
 from overworld.worker.keeper import Keeper, Makers, Members
 from overworld.worker.leases import LeaseBook, LeaseRules
 from overworld.worker.links import Links
+from overworld.worker.load import CAPACITY, DRAINING, EMPTIED, SHARDS_MAX, LoadBook, Worked, picture
 from overworld.worker.migration import MigrationLimits, Migrations, Outcome
 from overworld.worker.peers import PeerEvents, Peers
 from overworld.worker.post import Post
@@ -44,8 +47,9 @@ SILENT_S_MAX = 3.0
 """A worker that has not announced itself for this long is not counted when shards are shared out."""
 FORGET_S = 30.0
 """A worker silent for this long is removed from the directory."""
-DRAINING = "draining"
 TITLE_VERSION = "title_version"
+PAUSED = "paused"
+"""The world's flag while it is to stand still; its value says who wants that, and since when."""
 DRAIN_PART = 0.5
 """Of the time for an orderly stop, what migrations may take; the rest is for saving what nobody took."""
 
@@ -86,12 +90,17 @@ class Worker:
         self._migrations: Migrations | None = None
         self._peers: Peers | None = None
         self._pulse: Pulse | None = None
+        self._balancer: Balancer | None = None
+        self._loads = LoadBook()
+        self._members_live: list[Member] = []
         self._live: list[str] = []
         self._older = False
         self._tasks: list[asyncio.Task[None]] = []
         self._taking = False
         self._fault = ""
-        self._draining = False
+        self._draining = self._emptied = False
+        self.paused = ""
+        """Who lets the world stand still, and since when; empty while it goes on."""
         self.address = ""
 
     # ------------------------------------------------------------ life
@@ -126,6 +135,9 @@ class Worker:
             loop.create_task(self._announce_always(self._peers)),
             loop.create_task(self._keep(self._keeper)),
         ]
+        if settings.balance:
+            self._balancer = self._new_balancer()
+            self._tasks.append(loop.create_task(self._even_out(self._balancer)))
         for task in self._tasks:
             task.add_done_callback(self._task_ended)
 
@@ -151,7 +163,7 @@ class Worker:
             links,
             self._followings,
             Makers(self._new_reception, self._new_host),
-            Members(lambda: self._live, lambda: self._older),
+            Members(lambda: self._live, lambda: self._older or (self._emptied and bool(self._live))),
             poll_s=settings.lease_ttl_s / 5,
         )
         self._peers = Peers(self._credentials, PeerEvents(gone=self._keeper.suspect, here=self._keeper.trust))
@@ -175,6 +187,8 @@ class Worker:
         """
         self._draining = True
         log.info("worker_stops", name=self.name, shards=len(self._hosts))
+        if self._balancer is not None:
+            await self._balancer.close()
         until_s = asyncio.get_running_loop().time() + self._settings.stop_timeout_s
         await self._announce()
         done = True
@@ -214,6 +228,14 @@ class Worker:
         if self._migrations is None:
             return Outcome("refused", "this worker has not started yet")
         return await self._migrations.migrate(shard, to_address)
+
+    def empty(self, emptied: bool) -> None:
+        """Take no shards, and let the balancer move those that are here to others; or take them again."""
+        if emptied != self._emptied:
+            log.info("worker_to_be_empty" if emptied else "worker_takes_shards", name=self.name)
+        self._emptied = emptied
+        if self._keeper is not None:
+            self._keeper.closed_to_moves = "this worker is drained" if emptied else ""
 
     def _targets(self) -> list[str]:
         """Workers that a shard of this one can be moved to: live, not draining, of this version and contract."""
@@ -261,7 +283,34 @@ class Worker:
             return self._new_core(grant.shard)
 
         post = Post(here=self._links.hand_over, owner=self._keeper.owner, there=self._peers.send)
-        return ShardHost(grant, self.address, new_core, reception, self._stores, self._pulse, limits, standby, post)
+        host = ShardHost(grant, self.address, new_core, reception, self._stores, self._pulse, limits, standby, post)
+        host.pause(bool(self.paused))
+        return host
+
+    def _new_balancer(self) -> Balancer:
+        settings, keeper = self._settings, self._keeper
+        assert keeper is not None
+        rules = BalanceRules(
+            settings.balance_moves_max,
+            settings.balance_start_part,
+            settings.balance_stop_part,
+            settings.balance_settle_s,
+            settings.balance_rest_s,
+        )
+
+        async def migrate(shard: int, to_address: str) -> str:
+            outcome = await self.migrate(shard, to_address)
+            return "" if outcome.moved else outcome.reason or outcome.result
+
+        # Workers of several versions balance apart: none can go on with what a newer one wrote.
+        task = f"balance:{self._contract.world}:{self._contract.title_version}"
+        return Balancer(task, self.name, self._directory, self.picture, migrate, rules)
+
+    def picture(self) -> tuple[list[WorkerState], list[ShardState]]:
+        """What there is to balance, as it was last heard."""
+        keeper = self._keeper
+        owners = {n: keeper.owner(n) for n in range(self._contract.grid.shard_count)} if keeper else {}
+        return picture(self._members_live, owners)
 
     # ------------------------------------------------------------ tasks
 
@@ -277,10 +326,12 @@ class Worker:
     async def _announce_always(self, peers: Peers) -> None:
         while True:
             await self._announce()
+            await self._read_flags()
             members = await self._members()
             if members is not None:
                 live = [m for m in members if m.silent_s < SILENT_S_MAX]
-                takers = [m for m in live if not m.load.get(DRAINING)]
+                takers = [m for m in live if not (m.load.get(DRAINING) or m.load.get(EMPTIED))]
+                self._members_live = [m for m in live if m.load.get(TITLE_VERSION, self._version) == self._version]
                 self._live = [m.address for m in takers if m.load.get(TITLE_VERSION, self._version) == self._version]
                 self._tell_of_older(any(m.load.get(TITLE_VERSION, self._version) < self._version for m in takers))
                 peers.follow({m.address for m in live} - {self.address})
@@ -288,12 +339,52 @@ class Worker:
             await asyncio.sleep(ANNOUNCE_S if self._taking else min(ANNOUNCE_S, self._settings.start_wait_s / 4))
 
     async def _announce(self) -> None:
-        shards = float(len(self._hosts))
-        load = {"shards": shards, DRAINING: float(self._draining), TITLE_VERSION: self._version}
+        self._loads.look(self._worked(), asyncio.get_running_loop().time())
+        load = {
+            "shards": float(len(self._hosts)),
+            DRAINING: float(self._draining),
+            EMPTIED: float(self._emptied),
+            CAPACITY: self._settings.capacity,
+            SHARDS_MAX: float(self._settings.shards_max),
+            TITLE_VERSION: self._version,
+            **self._loads.announcement(),
+        }
         try:
-            await self._directory.announce(Role.WORKER, self.name, self.address, load)
+            await self._directory.announce(Role.WORKER, self.name, self.address, load, self._http_address)
         except StoreError as error:
             log.debug("announce_failed", reason=str(error))
+
+    @property
+    def _http_address(self) -> str:
+        """Where other processes reach the internal port."""
+        settings = self._settings
+        everywhere = settings.http_host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+        host = self.address.rpartition(":")[0] if everywhere else settings.http_host
+        return f"{host}:{self._http.port}"
+
+    def _worked(self) -> dict[int, Worked]:
+        """What the shards that run here have done."""
+        found = {}
+        for shard, host in self._hosts.items():
+            core = host.core
+            if core is not None:
+                entities = sum(len(table) for table in core.shard.tables)
+                found[shard] = Worked(*host.worked, entities, int((core.shard.players.online > 0).sum()))
+        return found
+
+    async def _read_flags(self) -> None:
+        """What operators order the world to do. While that cannot be read, the last order stands."""
+        try:
+            paused = (await self._directory.flags(self._contract.world)).get(PAUSED, "")
+        except StoreError as error:
+            log.debug("flags_unknown", reason=str(error))
+            return
+        if bool(paused) != bool(self.paused):
+            log.info("world_paused" if paused else "world_goes_on", by=paused or self.paused)
+        self.paused = paused
+        telemetry.shards_paused.set(bool(paused))
+        for host in self._hosts.values():
+            host.pause(bool(paused))
 
     @property
     def _version(self) -> float:
@@ -321,6 +412,10 @@ class Worker:
         await asyncio.sleep(self._settings.start_wait_s)
         self._taking = True
         await keeper.run()
+
+    async def _even_out(self, balancer: Balancer) -> None:
+        await asyncio.sleep(self._settings.start_wait_s)
+        await balancer.run()
 
     # ------------------------------------------------------------ views
 
@@ -360,6 +455,8 @@ class Worker:
                 "held": host.held,
                 "players": int((host.core.shard.players.online > 0).sum()) if host.core else 0,
                 "entities": sum(len(table) for table in host.core.shard.tables) if host.core else 0,
+                "tick_ms": round(self._loads.tick_ms(shard), 3),
+                "cpu_ms_per_s": round(self._loads.cost(shard) or 0.0, 2),
                 "snapshot_age_s": round(host.snapshot_age_s, 1),
             }
             for shard, host in sorted(self._hosts.items())
@@ -370,7 +467,10 @@ class Worker:
             "world": self._contract.world,
             "title": self._contract.title,
             "commit_level": int(self._stores.ownership.commit.level),
+            "title_version": self._contract.title_version,
             "draining": self._draining,
+            "emptied": self._emptied,
+            "paused": self.paused,
             "shards": shards,
             "standbys": {str(shard): lag for shard, lag in (self._followings.lags if self._followings else {}).items()},
         }

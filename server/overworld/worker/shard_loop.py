@@ -114,7 +114,12 @@ class ShardLoop:
         self._mail: deque[_Mail] = deque()
         self._stopping = False
         self._yielding = False
-        self._told_stalled = False
+        self._told_stalled = self._told_paused = False
+        self.paused = False
+        """While true no tick is run; players are told when that begins and ends."""
+        self.cpu_ns = 0
+        """CPU time of all ticks run here."""
+        self.ticks_run = 0
         self._clock = TickClock(core.contract.grid.tick_interval_us, limits.phase, time.monotonic_ns())
 
     @property
@@ -144,13 +149,18 @@ class ShardLoop:
         """Tick until stopped, or until the shard cannot go on here."""
         try:
             while await self._until_due():
+                began_ns = time.thread_time_ns()
                 self._tick()
+                self.cpu_ns += time.thread_time_ns() - began_ns
+                self.ticks_run += 1
                 if self._yielding:
-                    self._yielding = False
-                    return End.YIELDING
+                    break
         except TitleError as error:
             log.error("title_failed", shard=self._core.index, tick=self._core.tick, reason=str(error), exc_info=error)
             return End.TITLE_FAILED
+        if self._yielding and not self._over:
+            self._yielding = False
+            return End.YIELDING
         if self._journal.trouble is None:
             return End.STOPPED
         return End.FENCED if self._journal.trouble is Trouble.FENCED else End.REBASE
@@ -246,12 +256,17 @@ class ShardLoop:
     # ------------------------------------------------------------ when
 
     async def _until_due(self) -> bool:
-        """Wait for the next tick. False where there will be none."""
+        """Wait for the next tick. False where there will be none, or not before another worker may have the shard."""
         interval_s = self._core.contract.grid.tick_interval_us / 1e6
         while not self._over:
             self._tell_of_stall()
             if self.stalled:
                 await self._stand_still(interval_s)
+                continue
+            if self.paused:
+                await self._pause(interval_s)
+                if self._yielding:
+                    return False
                 continue
             wait_ns = self._clock.wait_ns(time.monotonic_ns())
             # Yield even when late: other shards and the answers of the store come first.
@@ -271,6 +286,21 @@ class ShardLoop:
         skipped = self._clock.skip(time.monotonic_ns())
         telemetry.ticks_skipped_total.inc(skipped)
         log.info("shard_resumed", shard=self._core.index, tick=self._core.tick, skipped_ticks=skipped)
+
+    async def _pause(self, poll_s: float) -> None:
+        """Run no tick while an operator wants it so. Appends are missing for as long: whoever runs us beats."""
+        if not self._told_paused:
+            self._told_paused = True
+            log.info("shard_paused", shard=self._core.index, tick=self._core.tick)
+            self._notice(client_pb2.Notice.CODE_STALLED, "the world is paused")
+        while self.paused and not (self._over or self._yielding):
+            await asyncio.sleep(poll_s)
+        if not self.paused:
+            self._told_paused = False
+            # Nobody waits for these: they were not missed.
+            self._clock.skip(time.monotonic_ns())
+            log.info("shard_goes_on", shard=self._core.index, tick=self._core.tick)
+            self._notice(client_pb2.Notice.CODE_RESUMED, "the world goes on")
 
     @property
     def _over(self) -> bool:
