@@ -110,6 +110,12 @@ class FakeWorker:
         for link in self.links:
             link.send(LinkMessage(gone=gone))
 
+    def tell_here(self, shard: int, epoch: int) -> None:
+        """Say that a shard has become this worker's."""
+        here = link_pb2.ShardHere(shard=shard, epoch=epoch, address=self.address)
+        for link in self.links:
+            link.send(LinkMessage(here=here))
+
     def model(self, session: int) -> ModelShard:
         """What the session's gateway will be told of its shard at the next tick."""
         sitting = self.sessions[session]

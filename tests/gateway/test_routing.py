@@ -233,3 +233,22 @@ async def test_a_wrong_word_of_where_a_shard_is_does_no_harm(arena: Arena, searc
     second.own(0)
     first.disown(0, "nowhere", epoch=2)
     await until(lambda: searching.heard.found[0] == 2, "found where the directory says")
+
+
+async def test_a_worker_that_says_a_shard_is_its_own_now_is_believed_at_once(
+    arena: Arena, searching: Searching
+) -> None:
+    first, second = await arena.worker(0, 1), await arena.worker(2, 3)
+    searching.want(*arena.shards)
+    await until(lambda: len(searching.heard.found) == 4, "routes")
+    searching.directory.down = True
+    second.own(1)
+    second.tell_here(1, epoch=2)
+    await until(lambda: searching.heard.found[1] == 2, "found again")
+    assert searching.routing.link_of(1) is searching.routing.link_of(2)
+    first.tell_here(1, epoch=1)
+    first.tell_here(3, epoch=1)
+    first.tell_here(0, epoch=2)
+    await until(lambda: searching.heard.found[0] == 2, "what came after older words is heard")
+    assert searching.routing.link_of(1) is searching.routing.link_of(3) is searching.routing.link_of(2)
+    assert searching.heard.lost == {0: 1, 1: 1}

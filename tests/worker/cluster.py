@@ -101,6 +101,7 @@ class Gateway:
     outputs: list[Output] = field(default_factory=list)
     gone: list[tuple[int, int]] = field(default_factory=list)
     moved: dict[int, str] = field(default_factory=dict)
+    here: list[tuple[int, int]] = field(default_factory=list)
     refused: list[tuple[int, int]] = field(default_factory=list)
     notices: list[tuple[int, int]] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -127,6 +128,8 @@ class Gateway:
                 self.gone.append((message.gone.shard, message.gone.epoch))
                 if message.gone.address:
                     self.moved[message.gone.shard] = message.gone.address
+            case "here":
+                self.here.append((message.here.shard, message.here.epoch))
             case "refused":
                 self.refused.append((message.refused.session, message.refused.close_code))
             case "notice":

@@ -21,7 +21,7 @@ from tests.worker.cluster import MemoryShelf, until
 from tests.worker.test_recovery import History, tampered
 
 SHARD = 1
-LIMITS = FollowLimits(poll_s=0.01, hurry_s=0.002, pause_s_min=0.01, pause_s_max=0.05)
+LIMITS = FollowLimits(begin_s=0.01, poll_s=0.01, hurry_s=0.002, pause_s_min=0.01, pause_s_max=0.05)
 
 
 class Trouble(NoFaults):

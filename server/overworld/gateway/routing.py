@@ -21,7 +21,7 @@ from overworld.errors import LinkError, StoreError
 from overworld.link import Link, LinkCredentials, connect
 from overworld.store.members import OWNERS_PER_CALL_MAX
 from overworld.store.ports import Owner
-from overworld.wire.v1.link_pb2 import LinkMessage
+from overworld.wire.v1.link_pb2 import LinkMessage, ShardHere
 
 log = structlog.get_logger(__name__)
 
@@ -142,6 +142,9 @@ class Routing:
     def on_message(self, link: Link, message: LinkMessage) -> None:
         """A worker says something."""
         kind = message.WhichOneof("message")
+        if kind == "here":
+            self._heard_of(message.here)
+            return
         if kind != "gone":
             if self._gone_backoff and kind == "output":
                 self._gone_backoff.pop(message.output.shard, None)
@@ -170,6 +173,17 @@ class Routing:
         self.wake()
 
     # ------------------------------------------------------------ inside
+
+    def _heard_of(self, here: ShardHere) -> None:
+        """A worker says that a shard has become its own. It may have slept since: older epochs count for nothing."""
+        route = self._routes.get(here.shard)
+        if here.shard not in self._wanted() or (route is not None and route.epoch >= here.epoch):
+            return
+        if route is not None:
+            self._lose(here.shard)
+        owner = self._owners[here.shard] = Owner(here.address, here.epoch)
+        self._gone_backoff.pop(here.shard, None)
+        self._find(here.shard, owner, self._loop.time())
 
     async def _look_up(self) -> None:
         wanted = sorted(self._wanted())

@@ -51,10 +51,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class FollowLimits:
-    """Seconds. `poll_s`: between two looks at the journal; `hurry_s`: the same shortly before a take-over.
-    `pause_s_min`, `pause_s_max`: before a new beginning, doubled each time.
+    """Seconds. `begin_s`: before a new standby begins: standbys change when workers come and go, and then the machine
+    is wanted for shards that change hands. `poll_s`: between two looks at the journal; `hurry_s`: the same shortly
+    before a take-over. `pause_s_min`, `pause_s_max`: before a new beginning, doubled each time.
     """
 
+    begin_s: float = 1.0
     poll_s: float = 0.1
     hurry_s: float = 0.02
     pause_s_min: float = 0.2
@@ -99,7 +101,7 @@ class Following:
         return max(0, self.head.tick - self._follower.tick)
 
     def hurry(self) -> None:
-        """A take-over is near: poll as often as allowed from now on."""
+        """A take-over is near: begin at once, and poll as often as allowed from now on."""
         self.hurried = True
         self._woken.set()
 
@@ -126,6 +128,8 @@ class Following:
 
     async def run(self) -> None:
         """Begin, and keep up. Ends where the shard is taken, or cannot be followed."""
+        if not self.hurried:
+            await self._rest(self._limits.begin_s)
         while not (self._over or self.stopped):
             try:
                 if self._follower is None:
@@ -278,12 +282,17 @@ class Followings:
         """
         self._held.add(shard)
         following = self._all.get(shard)
-        return self._start(shard) if following is None or following.stopped else following
+        if following is None or following.stopped:
+            following = self._start(shard)
+        following.hurry()
+        return following
 
     def let_go(self, shard: int) -> None:
         """It is not on its way here any more."""
         self._held.discard(shard)
-        if shard in self._all and shard not in self._standbys:
+        if shard in self._standbys and shard in self._all:
+            self._all[shard].hurried = False
+        elif shard in self._all:
             self._all.pop(shard).take()
 
     def take(self, shard: int) -> Follower | None:

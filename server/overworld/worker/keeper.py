@@ -279,6 +279,7 @@ class Keeper:
         host = self._makers.host(grant, reception, self._followings.take(grant.shard))
         self.hosts[grant.shard] = host
         self._links.host(grant.shard, reception)
+        self._links.tell(grant.shard, grant.epoch, self._address)
         if begun is not None and not begun.done():
             begun.set_result(host)
         if self._draining:

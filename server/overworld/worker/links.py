@@ -42,6 +42,13 @@ class Links:
         """Messages for this shard go to this reception from now on."""
         self._receptions[shard] = reception
 
+    def tell(self, shard: int, epoch: int, address: str) -> None:
+        """The shard has just become this worker's: tell every gateway. `address`: this worker's own."""
+        here = link_pb2.ShardHere(shard=shard, epoch=epoch, address=address)
+        body = link_pb2.LinkMessage(here=here).SerializeToString()
+        for link in self._open:
+            link.send_serialized(body)
+
     def unhost(self, shard: int, epoch: int, moved_to: str = "") -> None:
         """The shard is not here any more: tell everybody who used it. `moved_to`: the address of its new owner, where
         that is known; then `epoch` is the new owner's.

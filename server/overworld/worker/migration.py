@@ -244,7 +244,6 @@ class Migrations:
             if time.monotonic() > until_s:
                 raise _Refusal(f"there is no link to its owner {owner}")
             await asyncio.sleep(LINK_POLL_S)
-        following.hurry()
         telemetry.migration_seconds.labels("follow").observe(time.monotonic() - began_s)
         return owner, min_epoch
 

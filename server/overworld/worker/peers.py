@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT_S = 1.0
 RETRY_S = 0.2
+HURRY_S, HURRIED_TRIES_MAX = 0.01, 10
+"""Right after a link is lost: a process that has just died may still accept and reset for a moment."""
 REFUSALS_MIN = 2
 """Connections refused one after the other before a worker that was there counts as gone."""
 PING_S = 0.25
@@ -118,7 +120,7 @@ class Peers:
 
     async def _watch(self, address: str) -> None:
         host, _, port = address.rpartition(":")
-        known, refusals = False, 0
+        known, refusals, tries = False, 0, HURRIED_TRIES_MAX
         while True:
             peer = _Peer(self._answered, self._lost)
             try:
@@ -127,10 +129,12 @@ class Peers:
                 refusals = refusals + 1 if isinstance(error.__cause__, ConnectionRefusedError) else 0
                 if refusals == REFUSALS_MIN and known:
                     self._events.gone(address)
-                # At once the first time: the sooner it is certain, the shorter the pause of those who play there.
-                await asyncio.sleep(0 if 0 < refusals < REFUSALS_MIN else RETRY_S)
+                # The sooner it is certain, the shorter the pause of those who play there.
+                tries += 1
+                pause_s = HURRY_S if tries <= HURRIED_TRIES_MAX else RETRY_S
+                await asyncio.sleep(0 if 0 < refusals < REFUSALS_MIN else pause_s)
                 continue
-            known, refusals = True, 0
+            known, refusals, tries = True, 0, 0
             self._links[address] = link
             try:
                 await self._while_it_answers(address, link, peer)

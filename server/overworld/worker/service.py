@@ -152,7 +152,8 @@ class Worker:
             settings.standby_shards_max,
         )
         tick_s = self._contract.grid.tick_interval_us / 1e6
-        follow = FollowLimits(settings.standby_poll_s, min(settings.standby_poll_s, tick_s / 2))
+        poll_s = settings.standby_poll_s
+        follow = FollowLimits(settings.lease_ttl_s, poll_s, min(poll_s, tick_s / 2))
         self._followings = Followings(self._new_core, stores.ownership, stores.shelf, follow)
         self._keeper = Keeper(
             shards,

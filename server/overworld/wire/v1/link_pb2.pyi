@@ -41,6 +41,7 @@ class LinkMessage(_message.Message):
     MOVED_FIELD_NUMBER: _builtins.int
     YIELD_FIELD_NUMBER: _builtins.int
     YIELDED_FIELD_NUMBER: _builtins.int
+    HERE_FIELD_NUMBER: _builtins.int
     PING_FIELD_NUMBER: _builtins.int
     PONG_FIELD_NUMBER: _builtins.int
     @_builtins.property
@@ -84,6 +85,10 @@ class LinkMessage(_message.Message):
     @_builtins.property
     def yielded(self) -> Global___ShardYielded: ...
     @_builtins.property
+    def here(self) -> Global___ShardHere:
+        """Worker to gateway, as those from 20 on."""
+
+    @_builtins.property
     def ping(self) -> Global___LinkPing:
         """Either way; the other side answers with the same nonce."""
 
@@ -108,14 +113,15 @@ class LinkMessage(_message.Message):
         move: Global___MoveShard | None = ...,
         moved: Global___MoveEnded | None = ...,
         yielded: Global___ShardYielded | None = ...,
+        here: Global___ShardHere | None = ...,
         ping: Global___LinkPing | None = ...,
         pong: Global___LinkPong | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "challenge", b"challenge", "detach", b"detach", "gone", b"gone", "inputs", b"inputs", "mail", b"mail", "message", b"message", "move", b"move", "moved", b"moved", "notice", b"notice", "output", b"output", "ping", b"ping", "pong", b"pong", "proof", b"proof", "ready", b"ready", "refusal", b"refusal", "refused", b"refused", "watch", b"watch", "yield", b"yield", "yielded", b"yielded"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "challenge", b"challenge", "detach", b"detach", "gone", b"gone", "here", b"here", "inputs", b"inputs", "mail", b"mail", "message", b"message", "move", b"move", "moved", b"moved", "notice", b"notice", "output", b"output", "ping", b"ping", "pong", b"pong", "proof", b"proof", "ready", b"ready", "refusal", b"refusal", "refused", b"refused", "watch", b"watch", "yield", b"yield", "yielded", b"yielded"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "challenge", b"challenge", "detach", b"detach", "gone", b"gone", "inputs", b"inputs", "mail", b"mail", "message", b"message", "move", b"move", "moved", b"moved", "notice", b"notice", "output", b"output", "ping", b"ping", "pong", b"pong", "proof", b"proof", "ready", b"ready", "refusal", b"refusal", "refused", b"refused", "watch", b"watch", "yield", b"yield", "yielded", b"yielded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "challenge", b"challenge", "detach", b"detach", "gone", b"gone", "here", b"here", "inputs", b"inputs", "mail", b"mail", "message", b"message", "move", b"move", "moved", b"moved", "notice", b"notice", "output", b"output", "ping", b"ping", "pong", b"pong", "proof", b"proof", "ready", b"ready", "refusal", b"refusal", "refused", b"refused", "watch", b"watch", "yield", b"yield", "yielded", b"yielded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["challenge", "proof", "ready", "refusal", "attach", "detach", "inputs", "watch", "output", "gone", "refused", "notice", "mail", "move", "moved", "yield", "yielded", "ping", "pong"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["challenge", "proof", "ready", "refusal", "attach", "detach", "inputs", "watch", "output", "gone", "refused", "notice", "mail", "move", "moved", "yield", "yielded", "here", "ping", "pong"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -293,6 +299,7 @@ class InputBatch(_message.Message):
     SEEN_TICKS_U32_FIELD_NUMBER: _builtins.int
     COUNTS_U32_FIELD_NUMBER: _builtins.int
     VALUES_I32_FIELD_NUMBER: _builtins.int
+    DUE_TICKS_U32_FIELD_NUMBER: _builtins.int
     shard: _builtins.int
     sessions_i64: _builtins.bytes
     seqs_u32: _builtins.bytes
@@ -301,6 +308,8 @@ class InputBatch(_message.Message):
     counts_u32: _builtins.bytes
     """How many of `values_i32` belong to each input."""
     values_i32: _builtins.bytes
+    due_ticks_u32: _builtins.bytes
+    """Ticks before which inputs must not be applied; empty where all may be at once."""
     def __init__(
         self,
         *,
@@ -311,10 +320,11 @@ class InputBatch(_message.Message):
         seen_ticks_u32: _builtins.bytes = ...,
         counts_u32: _builtins.bytes = ...,
         values_i32: _builtins.bytes = ...,
+        due_ticks_u32: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts_u32", b"counts_u32", "kinds_u32", b"kinds_u32", "seen_ticks_u32", b"seen_ticks_u32", "seqs_u32", b"seqs_u32", "sessions_i64", b"sessions_i64", "shard", b"shard", "values_i32", b"values_i32"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts_u32", b"counts_u32", "due_ticks_u32", b"due_ticks_u32", "kinds_u32", b"kinds_u32", "seen_ticks_u32", b"seen_ticks_u32", "seqs_u32", b"seqs_u32", "sessions_i64", b"sessions_i64", "shard", b"shard", "values_i32", b"values_i32"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -475,6 +485,36 @@ class ShardGone(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ShardGone: _TypeAlias = ShardGone  # noqa: Y015
+
+@_typing.final
+class ShardHere(_message.Message):
+    """This worker has just become the shard's owner, and is told to every gateway that has a link to it: nobody need ask
+    Redis. Like all of routing a hint.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARD_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    shard: _builtins.int
+    epoch: _builtins.int
+    address: _builtins.str
+    """The worker's own, as gateways know it."""
+    def __init__(
+        self,
+        *,
+        shard: _builtins.int = ...,
+        epoch: _builtins.int = ...,
+        address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "epoch", b"epoch", "shard", b"shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShardHere: _TypeAlias = ShardHere  # noqa: Y015
 
 @_typing.final
 class AttachRefused(_message.Message):
