@@ -88,6 +88,7 @@ entities = Gauge("overworld_entities", "Entities of all shards of this process")
 players_online = Gauge("overworld_players_online", "Players with a socket, of all shards of this process")
 inputs_applied_total = Counter("overworld_inputs_applied", "Inputs that entered a tick")
 inputs_refused_total = Counter("overworld_inputs_refused", "Inputs that did not enter a tick, by reason", ["reason"])
+inputs_late_total = Counter("overworld_inputs_late", "Inputs applied after the tick their client had meant them for")
 reception_refused_total = Counter("overworld_reception_refused", "Requests of gateways turned away", ["what"])
 sessions_unattached_total = Counter(
     "overworld_sessions_unattached", "Sessions that no gateway attached in time: their sockets count as lost"

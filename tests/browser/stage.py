@@ -158,6 +158,7 @@ class Stage:
             seqs=one(told.seq),
             kinds=one(told.kind),
             seen_ticks=one(told.seen_tick),
+            due_ticks=one(told.due_tick),
             counts=one(len(told.values)),
             values=np.array(told.values, np.int64),
         )

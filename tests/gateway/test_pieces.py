@@ -85,14 +85,16 @@ class TestInputs:
 
     @given(
         st.lists(
-            st.tuples(st.integers(1, 2**63 - 1), U32, U32, U32, st.lists(st.integers(-(2**31), 2**31 - 1), max_size=4)),
+            st.tuples(
+                st.integers(1, 2**63 - 1), U32, U32, U32, U32, st.lists(st.integers(-(2**31), 2**31 - 1), max_size=4)
+            ),
             max_size=20,
         )
     )
-    def test_columns_hold_what_went_in(self, rows: list[tuple[int, int, int, int, list[int]]]) -> None:
+    def test_columns_hold_what_went_in(self, rows: list[tuple[int, int, int, int, int, list[int]]]) -> None:
         columns = InputColumns(3)
-        for session, seq, kind, seen_tick, values in rows:
-            columns.append(session, Forward(seq, kind, seen_tick, tuple(values)))
+        for session, seq, kind, seen_tick, due_tick, values in rows:
+            columns.append(session, Forward(seq, kind, seen_tick, tuple(values), due_tick))
         assert len(columns) == len(rows)
         batch = columns.take().inputs
         assert len(columns) == 0
@@ -100,8 +102,10 @@ class TestInputs:
         assert np.frombuffer(batch.sessions_i64, "<i8").tolist() == [row[0] for row in rows]
         for column, i in ((batch.seqs_u32, 1), (batch.kinds_u32, 2), (batch.seen_ticks_u32, 3)):
             assert np.frombuffer(column, "<u4").tolist() == [row[i] for row in rows]
-        assert np.frombuffer(batch.counts_u32, "<u4").tolist() == [len(row[4]) for row in rows]
-        assert np.frombuffer(batch.values_i32, "<i4").tolist() == [value for row in rows for value in row[4]]
+        due = [row[4] for row in rows]
+        assert np.frombuffer(batch.due_ticks_u32, "<u4").tolist() == (due if any(due) else [])
+        assert np.frombuffer(batch.counts_u32, "<u4").tolist() == [len(row[5]) for row in rows]
+        assert np.frombuffer(batch.values_i32, "<i4").tolist() == [value for row in rows for value in row[5]]
 
 
 class TestReasons:

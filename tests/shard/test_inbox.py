@@ -13,8 +13,8 @@ from overworld.shard.inputs import SessionEvent, TickInputs
 from tests.shard.meadow import meadow_core
 
 
-def batch(*inputs: tuple[int, int, int, list[int]]) -> InputColumnsIn:
-    """Inputs as (session, seq, kind, values)."""
+def batch(*inputs: tuple[int, int, int, list[int]], due: tuple[int, ...] = ()) -> InputColumnsIn:
+    """Inputs as (session, seq, kind, values), and the ticks they are meant for."""
     return InputColumnsIn(
         sessions=np.array([i[0] for i in inputs], np.int64),
         seqs=np.array([i[1] for i in inputs], np.int64),
@@ -22,6 +22,7 @@ def batch(*inputs: tuple[int, int, int, list[int]]) -> InputColumnsIn:
         seen_ticks=np.zeros(len(inputs), np.int64),
         counts=np.array([len(i[3]) for i in inputs], np.int64),
         values=np.array([v for i in inputs for v in i[3]], np.int64),
+        due_ticks=np.array(due, np.int64),
     )
 
 
@@ -128,3 +129,62 @@ def test_columns_that_do_not_fit_each_other_are_refused() -> None:
         InputColumnsIn(one, one, one, one, np.ones(2, np.int64), one)
     with pytest.raises(ValueError, match="add up"):
         InputColumnsIn(one, one, one, one, one * 5, one)
+
+
+# ---------------------------------------------------------------- inputs meant for a tick
+
+
+def test_an_early_input_waits_for_its_tick_and_those_behind_it_wait_too() -> None:
+    core, inbox = two_players()
+    due = core.tick + 3
+    inbox.inputs(batch((100, 1, 0, [1, 0]), (100, 2, 0, [0, 0]), (200, 1, 0, [1, 1]), due=(due, 0, 0)))
+    assert take(core, inbox) == ([(200, 1)], [])
+    assert take(core, inbox) == ([], [])
+    assert core.tick + 1 == due
+    assert take(core, inbox) == ([(100, 1), (100, 2)], [])
+
+
+def test_inputs_meant_for_ticks_in_turn_are_applied_in_turn() -> None:
+    core, inbox = two_players()
+    first = core.tick + 2
+    inbox.inputs(batch(*((100, seq, 0, [1, 0]) for seq in range(1, 6)), due=tuple(range(first, first + 5))))
+    assert take(core, inbox) == ([], [])
+    for seq in range(1, 6):
+        assert core.tick + 1 == first + seq - 1
+        assert take(core, inbox) == ([(100, seq)], [])
+
+
+def test_a_late_input_is_applied_at_once_and_counted() -> None:
+    core, inbox = two_players()
+    for _ in range(5):
+        take(core, inbox)
+    inbox.inputs(batch((100, 1, 0, [1, 0]), (200, 1, 0, [1, 0]), due=(core.tick, core.tick + 1)))
+    assert take(core, inbox) == ([(100, 1), (200, 1)], [])
+    assert inbox.counters.late == 1
+
+
+def test_a_tick_too_far_ahead_counts_as_none() -> None:
+    core, inbox = two_players()
+    far = core.contract.grid.tick_hz
+    inbox.inputs(batch((100, 1, 0, [1, 0]), (200, 1, 0, [1, 0]), due=(core.tick + far, 2**32 - 1)))
+    assert take(core, inbox) == ([(100, 1), (200, 1)], [])
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=24), st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_whatever_tick_they_name_all_are_applied_in_order_and_none_before_it_is_due(due: list[int], skip: int) -> None:
+    core, inbox = two_players()
+    for _ in range(skip):
+        take(core, inbox)
+    at = core.tick
+    inbox.inputs(batch(*((100, seq, 0, [1, 0]) for seq in range(1, len(due) + 1)), due=tuple(due)))
+    applied: list[tuple[int, int]] = []
+    for _ in range(40):
+        inputs, refused = inbox.take(core.shard, core.sessions)
+        assert not refused.size
+        applied += [(core.tick + 1, seq) for seq in inputs.seqs.tolist()]
+        core.step(inputs)
+    assert [seq for _, seq in applied] == list(range(1, len(due) + 1))
+    near = at + core.contract.grid.tick_hz // 2
+    for (tick, _), wanted in zip(applied, due, strict=True):
+        assert tick >= wanted or wanted > near

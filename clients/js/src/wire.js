@@ -157,14 +157,15 @@ export function encodeHello({ title, token, resume, client }) {
 }
 
 /**
- * @param {{seq: number, kind: number, values: readonly number[], seen_tick?: number}} input
+ * @param {{seq: number, kind: number, values: readonly number[], seen_tick?: number, due_tick?: number}} input
  * @returns {Uint8Array<ArrayBuffer>}
  */
-export function encodeInput({ seq, kind, values, seen_tick = 0 }) {
+export function encodeInput({ seq, kind, values, seen_tick = 0, due_tick = 0 }) {
   const input = new Writer().uint32(1, seq)
   if (kind) input.uint32(2, kind)
   input.sint32s(3, values)
   if (seen_tick) input.uint32(4, seen_tick)
+  if (due_tick) input.uint32(5, due_tick)
   return new Writer().blob(2, input.finish()).finish()
 }
 

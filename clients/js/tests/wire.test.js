@@ -153,8 +153,8 @@ test('our messages read back through the official library', (t) => {
   }) // prettier-ignore
   for (let i = 0; i < 200; i++) {
     const values = Array.from({ length: random.int(0, 6) }, () => random.pick([0, -1, 1, 2 ** 31 - 1, -(2 ** 31), random.int(-300, 300)]))
-    const input = { seq: random.int(1, 2 ** 32), kind: random.int(0, 5), values, seen_tick: random.int(0, 2 ** 32) }
-    const read = { kind: 0, seen_tick: 0, values: [], ...officialClientMessage(encodeInput(input)).input }
+    const input = { seq: random.int(1, 2 ** 32), kind: random.int(0, 5), values, seen_tick: random.int(0, 2 ** 32), due_tick: random.int(0, 2 ** 32) }
+    const read = { kind: 0, seen_tick: 0, due_tick: 0, values: [], ...officialClientMessage(encodeInput(input)).input }
     assert.deepEqual(read, input)
   }
   assert.equal(officialClientMessage(encodePing(77)).ping.nonce, 77)

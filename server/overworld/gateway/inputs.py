@@ -23,6 +23,7 @@ class Forward:
     kind: int
     seen_tick: int
     values: tuple[int, ...]
+    due_tick: int = 0
 
 
 class InputRules:
@@ -55,7 +56,7 @@ class InputColumns:
     milliseconds.
     """
 
-    __slots__ = ("_counts", "_kinds", "_seen_ticks", "_seqs", "_sessions", "_shard", "_values")
+    __slots__ = ("_counts", "_due_ticks", "_kinds", "_seen_ticks", "_seqs", "_sessions", "_shard", "_values")
 
     def __init__(self, shard: int) -> None:
         self._shard = shard
@@ -70,6 +71,7 @@ class InputColumns:
         self._seqs.append(item.seq)
         self._kinds.append(item.kind)
         self._seen_ticks.append(item.seen_tick)
+        self._due_ticks.append(item.due_tick)
         self._counts.append(len(item.values))
         self._values.extend(item.values)
 
@@ -83,6 +85,7 @@ class InputColumns:
             seen_ticks_u32=self._seen_ticks.tobytes(),
             counts_u32=self._counts.tobytes(),
             values_i32=self._values.tobytes(),
+            due_ticks_u32=self._due_ticks.tobytes() if any(self._due_ticks) else b"",
         )
         self._clear()
         return LinkMessage(inputs=batch)
@@ -94,3 +97,4 @@ class InputColumns:
         self._seen_ticks = array("I")
         self._counts = array("I")
         self._values = array("i")
+        self._due_ticks = array("I")

@@ -204,7 +204,7 @@ class Session:
             raise WireError(CloseCode.INPUT_GAP, text)
         if len(self._waiting) >= self._rules.inputs_waiting_max:
             raise WireError(CloseCode.POLICY, f"more than {self._rules.inputs_waiting_max} inputs wait to be applied")
-        item = Forward(seq, message.kind, message.seen_tick, values)
+        item = Forward(seq, message.kind, message.seen_tick, values, message.due_tick)
         self._last_sent = seq
         self._waiting.append(item)
         return (item,) if self.serving else ()

@@ -1,5 +1,10 @@
 """What arrived for a shard since its last tick, and how it becomes a tick's canonical inputs.
 
+An input may name the tick it is meant for (`due_ticks`): one that comes earlier waits for that tick, and all of its
+session behind it; one that comes later is applied at once. So a client that predicts knows at which tick its inputs
+take effect, whatever the network's jitter. Who lies about it delays himself, and by half a second at most: a tick
+further ahead counts as none (an avatar that has just crossed a border gives ticks of the shard it came from).
+
 Pure and bounded. Overflow: a session with more than `waiting_per_session_max` inputs waiting, or any input beyond
 `waiting_max` in all, is refused with 1008; its unacked inputs come again after it resumes, so nothing acknowledged is
 lost.
@@ -7,7 +12,7 @@ lost.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +23,19 @@ from overworld.world.contract import WorldContract
 from overworld.world.state import Shard
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 POLICY, BAD_INPUT, INPUT_GAP = 1008, 4006, 4007
+EARLY_S_MAX = 0.5
+"""An input waits no longer than this for the tick it is meant for."""
 
 
 @dataclass(frozen=True)
 class InputColumnsIn:
-    """Inputs as they arrive: one entry an input in each int64[n] column; `values` is int64[sum of counts], flat."""
+    """Inputs as they arrive: one entry an input in each int64[n] column; `values` is int64[sum of counts], flat.
+
+    `due_ticks` may be int64[0]: all at once.
+    """
 
     sessions: Ints
     seqs: Ints
@@ -32,10 +43,13 @@ class InputColumnsIn:
     seen_ticks: Ints
     counts: Ints
     values: Ints
+    due_ticks: Ints = field(default_factory=no_ints)
 
     def __post_init__(self) -> None:
         n = len(self.sessions)
-        if any(len(c) != n for c in (self.seqs, self.kinds, self.seen_ticks, self.counts)):
+        if not len(self.due_ticks) and n:
+            object.__setattr__(self, "due_ticks", np.zeros(n, np.int64))
+        if any(len(c) != n for c in (self.seqs, self.kinds, self.seen_ticks, self.counts, self.due_ticks)):
             raise ValueError("input columns differ in length")
         if n and (int(self.counts.min()) < 0 or int(self.counts.sum()) != len(self.values)):
             raise ValueError("input values do not add up to their counts")
@@ -50,6 +64,8 @@ class InboxCounters:
     bad_input: int = 0
     gap: int = 0
     overflow: int = 0
+    late: int = 0
+    """Applied after the tick they were meant for."""
 
 
 class Inbox:
@@ -59,6 +75,7 @@ class Inbox:
         self._contract = contract
         self._waiting_max = waiting_max
         self._per_session_max = waiting_per_session_max
+        self._early_ticks_max = max(1, int(contract.grid.tick_hz * EARLY_S_MAX))
         self._events: list[tuple[SessionEvent, int, int]] = []
         self._arrived: list[InputColumnsIn] = []
         self._waiting = 0
@@ -88,7 +105,7 @@ class Inbox:
         """The canonical inputs of the shard's next tick, and int64[2, n]: sessions whose sockets must close, with the
         codes.
 
-        At most `inputs_per_tick_max` inputs a player; the rest wait for later ticks.
+        At most `inputs_per_tick_max` inputs a player, and none before it is due; the rest wait for later ticks.
         """
         events, self._events = tuple(self._events), []
         if not self._arrived:
@@ -110,7 +127,10 @@ class Inbox:
         order, place = order[unbroken], place[unbroken]
         late = place >= self._contract.inputs_per_tick_max + self._per_session_max
         refused += self._refuse(order[late], batch.sessions, POLICY, "overflow")
-        now = place < self._contract.inputs_per_tick_max
+        early, behind = self._due(batch.due_ticks[order], place, shard.tick + 1)
+        now = (place < self._contract.inputs_per_tick_max) & ~early
+        self.counters.late += int((behind & now).sum())
+        now &= ~late
         self._keep_waiting(batch, order[~now & ~late], starts)
         inputs = _select(batch, order[now], starts)
         taken = TickInputs(
@@ -139,6 +159,18 @@ class Inbox:
         self.counters.duplicate += int((~fresh | same).sum())
         return order[fresh & ~same]
 
+    def _due(self, due: Ints, place: Ints, tick: int) -> tuple[Bools, Bools]:
+        """Which of these inputs (in order, `place` within their session's run) wait for a later tick, and which are due
+        before this one: bool[n] each.
+        """
+        behind = (due > 0) & (due < tick)
+        waits = (due > tick) & (due <= tick + self._early_ticks_max)
+        if waits.any():
+            # Who waits holds up what comes behind: the newest that waits, if it is of the same run.
+            at = np.arange(len(due))
+            waits = np.maximum.accumulate(np.where(waits, at, -1)) >= at - place
+        return waits, behind
+
     def _refuse(self, which: Ints, sessions: Ints, code: int, counter: str) -> list[tuple[int, int]]:
         setattr(self.counters, counter, getattr(self.counters, counter) + len(which))
         return [(int(s), code) for s in np.unique(sessions[which])]
@@ -163,12 +195,18 @@ def _select(batch: InputColumnsIn, which: Ints, starts: Ints) -> InputColumnsIn:
     within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
     values = batch.values[np.repeat(starts[which], counts) + within]
     return InputColumnsIn(
-        batch.sessions[which], batch.seqs[which], batch.kinds[which], batch.seen_ticks[which], counts, values
+        batch.sessions[which],
+        batch.seqs[which],
+        batch.kinds[which],
+        batch.seen_ticks[which],
+        counts,
+        values,
+        batch.due_ticks[which],
     )
 
 
 def _joined(batches: list[InputColumnsIn]) -> InputColumnsIn:
     if len(batches) == 1:
         return batches[0]
-    names = ("sessions", "seqs", "kinds", "seen_ticks", "counts", "values")
+    names = ("sessions", "seqs", "kinds", "seen_ticks", "counts", "values", "due_ticks")
     return InputColumnsIn(*(np.concatenate([getattr(b, name) for b in batches]) for name in names))

@@ -139,6 +139,7 @@ class Reception:
         try:
             begin, end = _column(watch.begin_u32, "<u4"), _column(watch.end_u32, "<u4")
         except ValueError as error:
+                due_ticks=_column(batch.due_ticks_u32, "<u4"),
             raise LinkError(f"watch: {error}") from error
         foreign = self.watches.change(link, begin, end)
         if foreign:
@@ -255,4 +256,6 @@ def _column(data: bytes, dtype: str) -> Ints:
 def _inputs_that_fit_a_record(contract: WorldContract) -> int:
     """How many inputs a tick's record can hold, with half of it left for everything else."""
     fields = max((len(kind.fields) for kind in contract.inputs), default=0)
+        telemetry.inputs_late_total.inc(now.late - before.late)
+        before.late = now.late
     return PAYLOAD_BYTES_MAX // 2 // (24 + 4 * fields)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eoverworld/wire/v1/client.proto\x12\x11overworld.wire.v1\"\xc0\x01\n\rClientMessage\x12)\n\x05hello\x18\x01 \x01(\x0b\x32\x18.overworld.wire.v1.HelloH\x00\x12)\n\x05input\x18\x02 \x01(\x0b\x32\x18.overworld.wire.v1.InputH\x00\x12\'\n\x04ping\x18\x03 \x01(\x0b\x32\x17.overworld.wire.v1.PingH\x00\x12%\n\x03\x62ye\x18\x04 \x01(\x0b\x32\x16.overworld.wire.v1.ByeH\x00\x42\t\n\x07message\"W\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\r\n\x05title\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x0e\n\x06resume\x18\x04 \x01(\x0c\x12\x0e\n\x06\x63lient\x18\x05 \x01(\t\"E\n\x05Input\x12\x0b\n\x03seq\x18\x01 \x01(\r\x12\x0c\n\x04kind\x18\x02 \x01(\r\x12\x0e\n\x06values\x18\x03 \x03(\x11\x12\x11\n\tseen_tick\x18\x04 \x01(\r\"\x15\n\x04Ping\x12\r\n\x05nonce\x18\x01 \x01(\r\"\x05\n\x03\x42ye\"\xff\x02\n\x05\x46rame\x12*\n\x05heads\x18\x01 \x03(\x0b\x32\x1b.overworld.wire.v1.TickHead\x12(\n\x07updates\x18\x02 \x03(\x0b\x32\x17.overworld.wire.v1.Cell\x12*\n\tkeyframes\x18\x03 \x03(\x0b\x32\x17.overworld.wire.v1.Cell\x12&\n\x05views\x18\x04 \x03(\x0b\x32\x17.overworld.wire.v1.View\x12$\n\x04\x61\x63ks\x18\x05 \x03(\x0b\x32\x16.overworld.wire.v1.Ack\x12$\n\x04owns\x18\x06 \x03(\x0b\x32\x16.overworld.wire.v1.Own\x12,\n\x08welcomes\x18\x07 \x03(\x0b\x32\x1a.overworld.wire.v1.Welcome\x12&\n\x05pongs\x18\x08 \x03(\x0b\x32\x17.overworld.wire.v1.Pong\x12*\n\x07notices\x18\t \x03(\x0b\x32\x19.overworld.wire.v1.Notice\"P\n\x08TickHead\x12\r\n\x05shard\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0c\n\x04tick\x18\x03 \x01(\r\x12\x18\n\x10tick_interval_us\x18\x04 \x01(\r\"d\n\x04\x43\x65ll\x12\x0c\n\x04\x63\x65ll\x18\x01 \x01(\r\x12\x0c\n\x04kind\x18\x02 \x01(\r\x12\x0f\n\x07removed\x18\x03 \x03(\r\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x04 \x03(\x04\x12\x0f\n\x07\x63olumns\x18\x05 \x03(\x11\x12\x0f\n\x07\x63hanged\x18\x06 \x03(\x11\"%\n\x04View\x12\x0f\n\x07\x65ntered\x18\x01 \x03(\r\x12\x0c\n\x04left\x18\x02 \x03(\r\"/\n\x03\x41\x63k\x12\x0b\n\x03seq\x18\x01 \x01(\r\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x0c\n\x04tick\x18\x03 \x01(\r\"3\n\x03Own\x12\x0e\n\x06\x65ntity\x18\x01 \x01(\x04\x12\x0c\n\x04kind\x18\x02 \x01(\r\x12\x0e\n\x06values\x18\x03 \x03(\x11\"\xed\x02\n\x07Welcome\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\r\n\x05world\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x15\n\rtitle_version\x18\x04 \x01(\r\x12\x10\n\x08\x63ontract\x18\x05 \x01(\t\x12\x0f\n\x07session\x18\x06 \x01(\x04\x12\x0e\n\x06resume\x18\x07 \x01(\x0c\x12%\n\x04grid\x18\x08 \x01(\x0b\x32\x17.overworld.wire.v1.Grid\x12\x18\n\x10tick_interval_us\x18\t \x01(\r\x12&\n\x05kinds\x18\n \x03(\x0b\x32\x17.overworld.wire.v1.Kind\x12,\n\x06inputs\x18\x0b \x03(\x0b\x32\x1c.overworld.wire.v1.InputKind\x12\x14\n\x0c\x63ommit_level\x18\x0c \x01(\r\x12)\n\x06limits\x18\r \x01(\x0b\x32\x19.overworld.wire.v1.Limits\x12\x10\n\x08last_seq\x18\x0e \x01(\r\"m\n\x04Grid\x12\x0f\n\x07\x63\x65lls_x\x18\x01 \x01(\r\x12\x0f\n\x07\x63\x65lls_y\x18\x02 \x01(\r\x12\x11\n\tcell_size\x18\x03 \x01(\r\x12\x10\n\x08shards_x\x18\x04 \x01(\r\x12\x10\n\x08shards_y\x18\x05 \x01(\r\x12\x0c\n\x04view\x18\x06 \x01(\r\"\x81\x01\n\x04Kind\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x19.overworld.wire.v1.Column\x12\x30\n\rowner_columns\x18\x03 \x03(\x0b\x32\x19.overworld.wire.v1.Column\x12\r\n\x05moves\x18\x04 \x01(\x08\"=\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06modulo\x18\x02 \x01(\r\x12\x15\n\runits_per_one\x18\x03 \x01(\r\"H\n\tInputKind\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06\x66ields\x18\x02 \x03(\x0b\x32\x1d.overworld.wire.v1.InputField\"4\n\nInputField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03min\x18\x02 \x01(\x11\x12\x0b\n\x03max\x18\x03 \x01(\x11\"^\n\x06Limits\x12\x19\n\x11message_bytes_max\x18\x01 \x01(\r\x12\x1f\n\x17messages_per_second_max\x18\x02 \x01(\r\x12\x18\n\x10idle_seconds_max\x18\x03 \x01(\r\"-\n\x04Pong\x12\r\n\x05nonce\x18\x01 \x01(\r\x12\x16\n\x0eserver_time_us\x18\x02 \x01(\x04\"\xc1\x01\n\x06Notice\x12,\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1e.overworld.wire.v1.Notice.Code\x12\x0c\n\x04text\x18\x02 \x01(\t\"{\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43ODE_STALLED\x10\x01\x12\x10\n\x0c\x43ODE_RESUMED\x10\x02\x12\x12\n\x0e\x43ODE_BROADCAST\x10\x03\x12\x11\n\rCODE_DRAINING\x10\x04\x12\x12\n\x0e\x43ODE_SEARCHING\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eoverworld/wire/v1/client.proto\x12\x11overworld.wire.v1\"\xc0\x01\n\rClientMessage\x12)\n\x05hello\x18\x01 \x01(\x0b\x32\x18.overworld.wire.v1.HelloH\x00\x12)\n\x05input\x18\x02 \x01(\x0b\x32\x18.overworld.wire.v1.InputH\x00\x12\'\n\x04ping\x18\x03 \x01(\x0b\x32\x17.overworld.wire.v1.PingH\x00\x12%\n\x03\x62ye\x18\x04 \x01(\x0b\x32\x16.overworld.wire.v1.ByeH\x00\x42\t\n\x07message\"W\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\r\n\x05title\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12\x0e\n\x06resume\x18\x04 \x01(\x0c\x12\x0e\n\x06\x63lient\x18\x05 \x01(\t\"W\n\x05Input\x12\x0b\n\x03seq\x18\x01 \x01(\r\x12\x0c\n\x04kind\x18\x02 \x01(\r\x12\x0e\n\x06values\x18\x03 \x03(\x11\x12\x11\n\tseen_tick\x18\x04 \x01(\r\x12\x10\n\x08\x64ue_tick\x18\x05 \x01(\r\"\x15\n\x04Ping\x12\r\n\x05nonce\x18\x01 \x01(\r\"\x05\n\x03\x42ye\"\xff\x02\n\x05\x46rame\x12*\n\x05heads\x18\x01 \x03(\x0b\x32\x1b.overworld.wire.v1.TickHead\x12(\n\x07updates\x18\x02 \x03(\x0b\x32\x17.overworld.wire.v1.Cell\x12*\n\tkeyframes\x18\x03 \x03(\x0b\x32\x17.overworld.wire.v1.Cell\x12&\n\x05views\x18\x04 \x03(\x0b\x32\x17.overworld.wire.v1.View\x12$\n\x04\x61\x63ks\x18\x05 \x03(\x0b\x32\x16.overworld.wire.v1.Ack\x12$\n\x04owns\x18\x06 \x03(\x0b\x32\x16.overworld.wire.v1.Own\x12,\n\x08welcomes\x18\x07 \x03(\x0b\x32\x1a.overworld.wire.v1.Welcome\x12&\n\x05pongs\x18\x08 \x03(\x0b\x32\x17.overworld.wire.v1.Pong\x12*\n\x07notices\x18\t \x03(\x0b\x32\x19.overworld.wire.v1.Notice\"P\n\x08TickHead\x12\r\n\x05shard\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0c\n\x04tick\x18\x03 \x01(\r\x12\x18\n\x10tick_interval_us\x18\x04 \x01(\r\"d\n\x04\x43\x65ll\x12\x0c\n\x04\x63\x65ll\x18\x01 \x01(\r\x12\x0c\n\x04kind\x18\x02 \x01(\r\x12\x0f\n\x07removed\x18\x03 \x03(\r\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x04 \x03(\x04\x12\x0f\n\x07\x63olumns\x18\x05 \x03(\x11\x12\x0f\n\x07\x63hanged\x18\x06 \x03(\x11\"%\n\x04View\x12\x0f\n\x07\x65ntered\x18\x01 \x03(\r\x12\x0c\n\x04left\x18\x02 \x03(\r\"/\n\x03\x41\x63k\x12\x0b\n\x03seq\x18\x01 \x01(\r\x12\r\n\x05shard\x18\x02 \x01(\r\x12\x0c\n\x04tick\x18\x03 \x01(\r\"3\n\x03Own\x12\x0e\n\x06\x65ntity\x18\x01 \x01(\x04\x12\x0c\n\x04kind\x18\x02 \x01(\r\x12\x0e\n\x06values\x18\x03 \x03(\x11\"\xed\x02\n\x07Welcome\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\r\n\x05world\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x15\n\rtitle_version\x18\x04 \x01(\r\x12\x10\n\x08\x63ontract\x18\x05 \x01(\t\x12\x0f\n\x07session\x18\x06 \x01(\x04\x12\x0e\n\x06resume\x18\x07 \x01(\x0c\x12%\n\x04grid\x18\x08 \x01(\x0b\x32\x17.overworld.wire.v1.Grid\x12\x18\n\x10tick_interval_us\x18\t \x01(\r\x12&\n\x05kinds\x18\n \x03(\x0b\x32\x17.overworld.wire.v1.Kind\x12,\n\x06inputs\x18\x0b \x03(\x0b\x32\x1c.overworld.wire.v1.InputKind\x12\x14\n\x0c\x63ommit_level\x18\x0c \x01(\r\x12)\n\x06limits\x18\r \x01(\x0b\x32\x19.overworld.wire.v1.Limits\x12\x10\n\x08last_seq\x18\x0e \x01(\r\"m\n\x04Grid\x12\x0f\n\x07\x63\x65lls_x\x18\x01 \x01(\r\x12\x0f\n\x07\x63\x65lls_y\x18\x02 \x01(\r\x12\x11\n\tcell_size\x18\x03 \x01(\r\x12\x10\n\x08shards_x\x18\x04 \x01(\r\x12\x10\n\x08shards_y\x18\x05 \x01(\r\x12\x0c\n\x04view\x18\x06 \x01(\r\"\x81\x01\n\x04Kind\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x07\x63olumns\x18\x02 \x03(\x0b\x32\x19.overworld.wire.v1.Column\x12\x30\n\rowner_columns\x18\x03 \x03(\x0b\x32\x19.overworld.wire.v1.Column\x12\r\n\x05moves\x18\x04 \x01(\x08\"=\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06modulo\x18\x02 \x01(\r\x12\x15\n\runits_per_one\x18\x03 \x01(\r\"H\n\tInputKind\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06\x66ields\x18\x02 \x03(\x0b\x32\x1d.overworld.wire.v1.InputField\"4\n\nInputField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03min\x18\x02 \x01(\x11\x12\x0b\n\x03max\x18\x03 \x01(\x11\"^\n\x06Limits\x12\x19\n\x11message_bytes_max\x18\x01 \x01(\r\x12\x1f\n\x17messages_per_second_max\x18\x02 \x01(\r\x12\x18\n\x10idle_seconds_max\x18\x03 \x01(\r\"-\n\x04Pong\x12\r\n\x05nonce\x18\x01 \x01(\r\x12\x16\n\x0eserver_time_us\x18\x02 \x01(\x04\"\xc1\x01\n\x06Notice\x12,\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1e.overworld.wire.v1.Notice.Code\x12\x0c\n\x04text\x18\x02 \x01(\t\"{\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x43ODE_STALLED\x10\x01\x12\x10\n\x0c\x43ODE_RESUMED\x10\x02\x12\x12\n\x0e\x43ODE_BROADCAST\x10\x03\x12\x11\n\rCODE_DRAINING\x10\x04\x12\x12\n\x0e\x43ODE_SEARCHING\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,41 +36,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO']._serialized_start=248
   _globals['_HELLO']._serialized_end=335
   _globals['_INPUT']._serialized_start=337
-  _globals['_INPUT']._serialized_end=406
-  _globals['_PING']._serialized_start=408
-  _globals['_PING']._serialized_end=429
-  _globals['_BYE']._serialized_start=431
-  _globals['_BYE']._serialized_end=436
-  _globals['_FRAME']._serialized_start=439
-  _globals['_FRAME']._serialized_end=822
-  _globals['_TICKHEAD']._serialized_start=824
-  _globals['_TICKHEAD']._serialized_end=904
-  _globals['_CELL']._serialized_start=906
-  _globals['_CELL']._serialized_end=1006
-  _globals['_VIEW']._serialized_start=1008
-  _globals['_VIEW']._serialized_end=1045
-  _globals['_ACK']._serialized_start=1047
-  _globals['_ACK']._serialized_end=1094
-  _globals['_OWN']._serialized_start=1096
-  _globals['_OWN']._serialized_end=1147
-  _globals['_WELCOME']._serialized_start=1150
-  _globals['_WELCOME']._serialized_end=1515
-  _globals['_GRID']._serialized_start=1517
-  _globals['_GRID']._serialized_end=1626
-  _globals['_KIND']._serialized_start=1629
-  _globals['_KIND']._serialized_end=1758
-  _globals['_COLUMN']._serialized_start=1760
-  _globals['_COLUMN']._serialized_end=1821
-  _globals['_INPUTKIND']._serialized_start=1823
-  _globals['_INPUTKIND']._serialized_end=1895
-  _globals['_INPUTFIELD']._serialized_start=1897
-  _globals['_INPUTFIELD']._serialized_end=1949
-  _globals['_LIMITS']._serialized_start=1951
-  _globals['_LIMITS']._serialized_end=2045
-  _globals['_PONG']._serialized_start=2047
-  _globals['_PONG']._serialized_end=2092
-  _globals['_NOTICE']._serialized_start=2095
-  _globals['_NOTICE']._serialized_end=2288
-  _globals['_NOTICE_CODE']._serialized_start=2165
-  _globals['_NOTICE_CODE']._serialized_end=2288
+  _globals['_INPUT']._serialized_end=424
+  _globals['_PING']._serialized_start=426
+  _globals['_PING']._serialized_end=447
+  _globals['_BYE']._serialized_start=449
+  _globals['_BYE']._serialized_end=454
+  _globals['_FRAME']._serialized_start=457
+  _globals['_FRAME']._serialized_end=840
+  _globals['_TICKHEAD']._serialized_start=842
+  _globals['_TICKHEAD']._serialized_end=922
+  _globals['_CELL']._serialized_start=924
+  _globals['_CELL']._serialized_end=1024
+  _globals['_VIEW']._serialized_start=1026
+  _globals['_VIEW']._serialized_end=1063
+  _globals['_ACK']._serialized_start=1065
+  _globals['_ACK']._serialized_end=1112
+  _globals['_OWN']._serialized_start=1114
+  _globals['_OWN']._serialized_end=1165
+  _globals['_WELCOME']._serialized_start=1168
+  _globals['_WELCOME']._serialized_end=1533
+  _globals['_GRID']._serialized_start=1535
+  _globals['_GRID']._serialized_end=1644
+  _globals['_KIND']._serialized_start=1647
+  _globals['_KIND']._serialized_end=1776
+  _globals['_COLUMN']._serialized_start=1778
+  _globals['_COLUMN']._serialized_end=1839
+  _globals['_INPUTKIND']._serialized_start=1841
+  _globals['_INPUTKIND']._serialized_end=1913
+  _globals['_INPUTFIELD']._serialized_start=1915
+  _globals['_INPUTFIELD']._serialized_end=1967
+  _globals['_LIMITS']._serialized_start=1969
+  _globals['_LIMITS']._serialized_end=2063
+  _globals['_PONG']._serialized_start=2065
+  _globals['_PONG']._serialized_end=2110
+  _globals['_NOTICE']._serialized_start=2113
+  _globals['_NOTICE']._serialized_end=2306
+  _globals['_NOTICE_CODE']._serialized_start=2183
+  _globals['_NOTICE_CODE']._serialized_end=2306
 # @@protoc_insertion_point(module_scope)

@@ -102,11 +102,16 @@ class Input(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     SEEN_TICK_FIELD_NUMBER: _builtins.int
+    DUE_TICK_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     kind: _builtins.int
     """Index into Welcome.inputs."""
     seen_tick: _builtins.int
     """The tick the player was looking at when acting (for lag compensation); 0 where unknown."""
+    due_tick: _builtins.int
+    """The tick this input is meant for: one that comes earlier waits for it (half a second at most), one that comes later
+    is applied at once; 0 for at once.
+    """
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """One value per declared field, in the declared order."""
@@ -118,10 +123,11 @@ class Input(_message.Message):
         kind: _builtins.int = ...,
         values: _abc.Iterable[_builtins.int] | None = ...,
         seen_tick: _builtins.int = ...,
+        due_tick: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "seen_tick", b"seen_tick", "seq", b"seq", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_tick", b"due_tick", "kind", b"kind", "seen_tick", b"seen_tick", "seq", b"seq", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
