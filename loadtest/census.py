@@ -228,6 +228,7 @@ class _World:
         if letter.from_shard != shard or letter.number != self._last_sent[pair] + 1 or letter.key in self.sent:
             self.fault(f"{where}: message {letter.key} was sent after {self._last_sent[pair]}")
         self._last_sent[pair] = letter.number
+        self._avatars_ever.update(letter.avatars)
         self.sent.add(letter.key)
         self._on_the_way[letter.key] = letter, count
         for entity in letter.entities:

@@ -21,7 +21,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from loadtest.machine import REPOSITORY
 from loadtest.metrics import Metrics, scrape
@@ -104,12 +104,20 @@ class Node:
 
     def shards(self) -> dict[int, int]:
         """Epochs of the shards that a worker runs now, by shard; empty where it does not answer."""
+        shards = self._status().get("shards", [])
+        return {int(s["shard"]): int(s["epoch"]) for s in shards if s["phase"] == "running"}
+
+    def standbys(self) -> dict[int, int | None]:
+        """How many ticks a worker is behind with the shards it follows; None: it has no state of it yet."""
+        return {int(shard): lag for shard, lag in self._status().get("standbys", {}).items()}
+
+    def _status(self) -> dict[str, Any]:
         try:
             with urllib.request.urlopen(f"{self.internal_url}/status", timeout=2) as answer:
-                status = json.load(answer)
+                found: dict[str, Any] = json.load(answer)
         except OSError:
             return {}
-        return {int(s["shard"]): int(s["epoch"]) for s in status["shards"] if s["phase"] == "running"}
+        return found
 
 
 class Cluster:
@@ -194,6 +202,13 @@ class Cluster:
         node.process.start()
         await self.wait_ready(node)
 
+    async def add_worker(self) -> Node:
+        """Start one more worker, and wait until it is ready."""
+        node = self._worker(len(self.workers))
+        self.workers.append(node)
+        await self.start_node(node)
+        return node
+
     async def wait_ready(self, node: Node) -> None:
         """Until /readyz says yes. Raises StartFailed."""
         await node.process.wait_until(node.ready, READY_S)
@@ -202,9 +217,10 @@ class Cluster:
         """SIGTERM to gateways, then to workers. Returns the names of those that had to be killed or failed."""
         failed = []
         for group in (self.gateways, self.workers):
-            codes = await asyncio.gather(*(node.process.stop(STOP_S) for node in group if node.process.alive))
-            names = [node.name for node in group]
-            failed += [f"{name} ended with {code}" for name, code in zip(names, codes, strict=False) if code != 0]
+            running = {node.name for node in group if node.process.alive}
+            codes = await asyncio.gather(*(node.process.stop(STOP_S) for node in group if node.name in running))
+            names = [node.name for node in group if node.name in running]
+            failed += [f"{name} ended with {code}" for name, code in zip(names, codes, strict=True) if code != 0]
         return failed
 
     def end(self) -> None:

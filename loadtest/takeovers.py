@@ -53,14 +53,19 @@ async def until_taken_over(cluster: Cluster, loss: Loss) -> None:
 class Pauses:
     """What bots noticed of losses, in seconds."""
 
-    each_s: list[float] = field(default_factory=list)
-    """For each loss and each bot whose avatar was on a lost shard: from that shard's last tick before to its first tick
-    after.
+    by_loss_s: list[list[float]] = field(default_factory=list)
+    """For each loss, for each bot whose avatar was on a lost shard: from that shard's last tick before to its first
+    tick after.
     """
     missing: int = 0
     """Of those, bots that never saw the shard again."""
     ticks_skipped: int = 0
     """Ticks between those two that were not shown: the bot's picture jumped over them."""
+
+    @property
+    def each_s(self) -> list[float]:
+        """All losses' together."""
+        return [pause_s for of_loss in self.by_loss_s for pause_s in of_loss]
 
 
 Residents = Mapping[int, frozenset[int]]
@@ -80,14 +85,14 @@ def residents(loss: Loss, truths: Mapping[int, Truth]) -> Residents:
 
 def pauses(histories: Iterable[BotHistory], losses: Sequence[tuple[Loss, Residents]]) -> Pauses:
     """Read every bot's ticks around every loss."""
-    found = Pauses()
+    found = Pauses([[] for _ in losses])
     for history in histories:
         seen = _read(history)
-        for loss, of_shards in losses:
+        for number, (loss, of_shards) in enumerate(losses):
             avatar = next((entity for at_s, entity in reversed(seen.avatars) if at_s <= loss.at_s), 0)
             for shard, there in of_shards.items():
                 if avatar in there:
-                    _pause(seen.heads[shard], loss.shards[shard], found)
+                    _pause(seen.heads[shard], loss.shards[shard], found, number)
     return found
 
 
@@ -110,12 +115,12 @@ def _read(history: BotHistory) -> _Seen:
     return seen
 
 
-def _pause(heads: list[tuple[float, int, int]], epoch: int, found: Pauses) -> None:
-    """One bot and its avatar's shard; `epoch` is the one that ended."""
+def _pause(heads: list[tuple[float, int, int]], epoch: int, found: Pauses, number: int) -> None:
+    """One bot and its avatar's shard; `epoch` is the one that ended with loss `number`."""
     before = next((h for h in reversed(heads) if h[1] <= epoch), None)
     after = next((h for h in heads if h[1] > epoch), None)
     if before is None or after is None:
         found.missing += 1
         return
-    found.each_s.append(after[0] - before[0])
+    found.by_loss_s[number].append(after[0] - before[0])
     found.ticks_skipped += after[2] - before[2] - 1

@@ -58,9 +58,9 @@ class Movers(Title):
     entities = (Mover,)
 
     def setup(self, shard: Shard) -> None:
-        """All movers, anywhere."""
+        """All movers, anywhere: the same share of them in each shard."""
         movers = shard[Mover]
-        rows = movers.spawn(self.count)
+        rows = movers.spawn(self.count // shard.grid.shard_count)
         x0, y0, x1, y1 = shard.bounds
         movers.at.x[rows] = shard.random("x", len(rows), x0, x1)
         movers.at.y[rows] = shard.random("y", len(rows), y0, y1)
@@ -133,3 +133,18 @@ class Roam1000(Roam):
 
     name = "roam-1000"
     world = crowded_grid(1000)
+
+
+class Shared(Movers):
+    """2,000 movers, whatever shards the world is cut into; players look on from the shards' middles."""
+
+    name, version = "shared", 1
+    count, curve = 2000, 3
+    world = Grid(width=2048, height=2048, cell=32, view=64, tick_hz=TICK_HZ)
+
+
+class Empty(Shared):
+    """Nobody."""
+
+    name = "empty"
+    count = 0

@@ -46,6 +46,8 @@ class Findings:
 
     bots: int
     ticks: int = 0
+    tick_ms: float = 0.0
+    """From one tick to the next."""
     shards: int = 0
     cpu_s: dict[str, float] = field(default_factory=dict)
     load: float = 0.0
@@ -208,7 +210,9 @@ class Trial:
 
     def findings(self, life: int | None = None) -> Findings:
         """Check everything; of what bots saw, only what followed one `join`, where `life` is given. Takes a while."""
-        found = Findings(self.bots, cpu_s=dict(self.cpu_s), load=self.load, shards=self.contract.grid.shard_count)
+        grid = self.contract.grid
+        found = Findings(self.bots, cpu_s=dict(self.cpu_s), load=self.load, shards=grid.shard_count)
+        found.tick_ms = grid.tick_interval_us / 1000
         lineages = [self.lineage(shard) for shard in range(found.shards)]
         self.replays = {lineage.shard: self._replay(lineage, found) for lineage in lineages}
         truths = {shard: replayed.truth for shard, replayed in self.replays.items()}

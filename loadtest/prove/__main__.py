@@ -17,10 +17,12 @@ CLAIMS = {
     "browser": "the page in Chromium plays",
     "restart": "a stopped world goes on where it was, from Redis and from a snapshot alone",
     "kill-worker": "a worker dies under players: a short pause, nothing lost",
-    "migrate": "shards move, and hot standbys take over, in the blink of an eye",
     "zombie": "a worker that was frozen wakes up and reaches nobody",
     "kill-gateway": "a gateway dies: its players go on at the other one",
     "replay": "a recorded minute gives the same digests in every environment",
+    "seamless": "players cross borders all the time while workers die, drain and come: nobody is lost or doubled",
+    "migrate": "how long players wait for a shard that moves, and for a standby of one whose worker dies",
+    "rolling-restart": "all workers and gateways are replaced under players, who lose nothing",
     "redis-failover": "what players have seen outlives restarts and failovers of Redis",
     "simulate": "every invariant holds under faults drawn from seeds, and broken rules are found",
     "cost-of-safety": "what levels 0, 1 and 2 cost, and what a failover loses at 1 and at 2",
@@ -37,7 +39,7 @@ def main(arguments: list[str]) -> int:
     """Run one proof. Returns the exit code: 1 where an invariant is broken or the run itself failed."""
     if not arguments or arguments[0] not in CLAIMS:
         for name, claim in CLAIMS.items():
-            print(f"  {name:16} {claim}")
+            print(f"  {name:18} {claim}")
         return 2
     name = arguments[0]
     module: Any = importlib.import_module(module_of(name))
