@@ -278,9 +278,12 @@ async def test_what_a_zombie_left_is_swept_away_once_it_is_older_than_everything
     for tick in (30, 40, 50):
         await store.save(second, state(tick))
     assert len(await objects(blobs)) == 4
-    await store.claim(owner(3))
+    third = owner(3)
+    await store.claim(third)
+    assert len(await objects(blobs)) == 4, "players wait for a claim"
+    await store.save(third, state(60))
     assert len(await objects(blobs)) == 3
-    assert await ticks(store) == [50, 40, 30]
+    assert await ticks(store) == [60, 50, 40]
 
 
 async def test_of_two_owners_of_one_epoch_the_first_to_claim_stays(blobs: Blobs) -> None:

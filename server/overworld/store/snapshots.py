@@ -9,7 +9,8 @@ hash in its name is the first 16 hex digits of that digest, so an object put in 
 A new owner's first write is the manifest under its own epoch and nonce (`claim`). That moves the ETag, so a write of
 the owner before it that is still on its way fails, and its next look shows the higher epoch: it is fenced. The nonce is
 there because a Redis failover can leave two owners with one epoch: whoever claims the manifest second is fenced.
-Objects that no manifest names are harmless, and are swept away at the next claim.
+Objects that no manifest names are harmless, and are swept away with the first snapshot of the next epoch: players may
+be waiting for a claim, and for nothing else here.
 
 What a newer version of this software wrote raises FormatTooNew and is left alone: to take it for damage would let an
 old worker roll the world back, or write its manifest anew.
@@ -37,6 +38,7 @@ from overworld.errors import (
     ManifestCorrupt,
     Missing,
     SnapshotCorrupt,
+    StoreUnavailable,
 )
 from overworld.store.ports import Blobs, Grant
 from overworld.wire.v1.record_pb2 import SnapshotEntry, SnapshotManifest
@@ -87,6 +89,8 @@ class SnapshotStore:
         self._blobs = blobs
         self._world = world
         self._kept = kept
+        self._swept: dict[int, int] = {}
+        """Epochs under which shards' leftovers were swept away here."""
 
     async def epoch(self, shard: int) -> int:
         """The highest epoch that ever claimed the shard's manifest; 0 where none did. Raises FormatTooNew: a worker
@@ -101,8 +105,7 @@ class SnapshotStore:
 
     async def claim(self, grant: Grant) -> None:
         """Make every earlier owner's writes impossible. Raises Fenced where a later owner has claimed it."""
-        manifest = await self._write(grant, None)
-        await self._sweep(grant.shard, manifest)
+        await self._write(grant, None)
 
     async def newest_first(self, shard: int) -> list[Start]:
         """Snapshots that can be read; a torn one is said and left out."""
@@ -146,6 +149,9 @@ class SnapshotStore:
         manifest = await self._write(grant, entry, keep_later=keep_later)
         telemetry.snapshot_saved_total.inc()
         telemetry.snapshot_bytes.set(len(data))
+        if self._swept.get(grant.shard) != grant.epoch:
+            await self._sweep(grant.shard, manifest)
+            self._swept[grant.shard] = grant.epoch
         return manifest.entries[-2].tick if len(manifest.entries) >= KEPT_MIN else 0
 
     async def keep_evidence(self, name: str, data: bytes) -> None:
@@ -232,9 +238,12 @@ class SnapshotStore:
             return
         named = {entry.object for entry in manifest.entries}
         oldest = min(entry.tick for entry in manifest.entries)
-        for entry in await self._listed(shard):
-            if entry.object not in named and entry.tick < oldest:
-                await self._blobs.delete(entry.object)
+        try:
+            for entry in await self._listed(shard):
+                if entry.object not in named and entry.tick < oldest:
+                    await self._blobs.delete(entry.object)
+        except StoreUnavailable as error:
+            log.info("leftovers_not_swept", shard=shard, reason=str(error))
 
     def _prefix(self, shard: int) -> str:
         return f"snap/{self._world}/{shard}/"
