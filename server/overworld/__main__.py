@@ -76,6 +76,7 @@ def worker(follow_stdin: bool) -> None:
                 Stores(parts.ownership, parts.shelf, parts.archive if cluster.archive else None),
                 parts.directory,
                 cluster.cluster_key_bytes,
+                cluster.admin_token.get_secret_value(),
             )
             return await running.until_stopped(service, follow_stdin=follow_stdin)
 
@@ -97,7 +98,8 @@ def gateway(follow_stdin: bool) -> None:
 
     async def work() -> int:
         async with redis_of(cluster) as client:
-            service = Gateway(own, world.contract, RedisDirectory(client), cluster.cluster_key_bytes)
+            token = cluster.admin_token.get_secret_value()
+            service = Gateway(own, world.contract, RedisDirectory(client), cluster.cluster_key_bytes, token)
             return await running.until_stopped(service, follow_stdin=follow_stdin)
 
     sys.exit(running.run(work))

@@ -59,6 +59,9 @@ class ClusterSettings(_Settings):
         None, ge=0, le=3, description="When results are released; empty: as the title says."
     )
     commit_replicas: int = Field(1, ge=0, le=5, description="Replicas that must have a record at levels 2 and 3.")
+    admin_token: SecretStr = Field(
+        SecretStr(""), description="A token that may everything over the admin API; empty: only signed ones may."
+    )
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -68,6 +71,13 @@ class ClusterSettings(_Settings):
         if len(key.get_secret_value()) < CLUSTER_KEY_CHARS_MIN:
             raise ValueError(f"needs at least {CLUSTER_KEY_CHARS_MIN} characters of randomness")
         return key
+
+    @field_validator("admin_token")
+    @classmethod
+    def _token_is_long(cls, token: SecretStr) -> SecretStr:
+        if 0 < len(token.get_secret_value()) < CLUSTER_KEY_CHARS_MIN:
+            raise ValueError(f"needs at least {CLUSTER_KEY_CHARS_MIN} characters of randomness")
+        return token
 
     @field_validator("shards")
     @classmethod
@@ -185,6 +195,9 @@ class GatewaySettings(_Settings):
     http_port: int = Field(0, ge=0, le=65535, description="0: any free port.")
     internal_host: str = Field("127.0.0.1", description="Where /livez, /readyz and /metrics listen.")
     internal_port: int = Field(0, ge=0, le=65535, description="0: any free port.")
+    internal_address: str = Field(
+        "", description="host:port of the internal port for other processes; empty: where it listens, if that is one."
+    )
     socket_url: str = Field("", description="ws:// or wss:// URL that pages are told; empty: made from their request.")
     client_dir: str = Field("", description="Folder of the JavaScript client's modules; empty: the packaged one.")
     origins: str = Field("", description="Comma-separated origins whose pages may connect, e.g. https://play.example.")
@@ -260,7 +273,8 @@ def load(kind: type[S], **given: object) -> S:
         for fault in error.errors():
             name = prefix + "_".join(str(part) for part in fault["loc"]).upper() if fault["loc"] else prefix + "*"
             why = "is required" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
-            shown = "" if fault["type"] == "missing" or "key" in name.lower() else f" (got {fault['input']!r})"
+            secret = "key" in name.lower() or name.lower().endswith("token")
+            shown = "" if fault["type"] == "missing" or secret else f" (got {fault['input']!r})"
             lines.append(f"{name}: {why}{shown if fault['loc'] else ''}")
         raise SettingsError("\n".join(lines)) from None
 

@@ -20,9 +20,9 @@ from overworld.gateway.tokens import (
     GuestTokens,
     ResumeTokens,
     audience_of,
-    derived_key,
     player_id,
 )
+from overworld.link.keys import derived_key
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 NOW = 1_800_000_000.0

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from overworld.admin.cluster import PAUSED
 from overworld.store.memory import MemoryDirectory
 from overworld.wire.v1 import client_pb2
 from overworld.worker.balancer import LEAD_TTL_S
-from overworld.worker.service import PAUSED, Worker
+from overworld.worker.service import Worker
 from tests.worker.cluster import Cluster, running, until
 from tests.worker.test_service import ALL, playing
 

@@ -1,4 +1,4 @@
-"""The gateway's internal port: /livez, /readyz, /metrics. Never exposed to players."""
+"""The gateway's internal port: /livez, /readyz, /metrics, the admin API. Never exposed to players."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from overworld.admin.api import AdminApi
 
-def internal_app(readiness: Callable[[], str], refresh: Callable[[], None]) -> web.Application:
+
+def internal_app(
+    readiness: Callable[[], str], refresh: Callable[[], None], admin: AdminApi | None = None
+) -> web.Application:
     """`readiness` returns "" or why not; `refresh` brings gauges up to date."""
 
     async def livez(_: web.Request) -> web.Response:
@@ -26,4 +30,6 @@ def internal_app(readiness: Callable[[], str], refresh: Callable[[], None]) -> w
     app.router.add_get("/livez", livez)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
+    if admin is not None:
+        admin.mount(app)
     return app

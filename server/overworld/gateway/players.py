@@ -73,6 +73,8 @@ class Players:
         self._sessions: dict[int, Connection] = {}
         self._inputs: dict[int, InputColumns] = {}
         self._watches_due = False
+        self.paused = False
+        """While an operator lets the world stand still: nobody has waited too long for it."""
         self._seen_shards: set[int] = set()
         self._token_checks: set[asyncio.Task[None]] = set()
         credentials = LinkCredentials(cluster_key, contract.fingerprint, name)
@@ -91,6 +93,8 @@ class Players:
         """What time alone brings; to be called a few times a second."""
         now_s = self.now_s()
         for connection in self.connections:
+            if self.paused:
+                connection.session.wait_on(now_s)
             connection.sweep(now_s)
 
     def measure(self) -> None:

@@ -14,7 +14,12 @@ import structlog
 from aiohttp import web
 
 from overworld import telemetry
+from overworld.admin.api import AdminApi
+from overworld.admin.cluster import PAUSED, Cluster
+from overworld.admin.node import told_address
+from overworld.admin.tokens import AdminTokens
 from overworld.errors import SettingsError, StoreError
+from overworld.gateway.admin import gateway_node
 from overworld.gateway.codes import CloseCode
 from overworld.gateway.connection import Connection
 from overworld.gateway.handshake import UpgradePolicy
@@ -42,13 +47,21 @@ class Gateway:
     """Holds players' sockets. `start`, then wait for a signal, then `stop` (or `kill` where there is no time)."""
 
     def __init__(
-        self, settings: GatewaySettings, contract: WorldContract, directory: Directory, cluster_key: bytes
+        self,
+        settings: GatewaySettings,
+        contract: WorldContract,
+        directory: Directory,
+        cluster_key: bytes,
+        admin_token: str = "",
     ) -> None:
-        """`directory` is closed by whoever made it."""
+        """`directory` is closed by whoever made it. `admin_token`: good for the admin API besides signed ones; empty:
+        none is.
+        """
         self._settings = settings
         self._contract = contract
         self._directory = directory
         self._key = cluster_key
+        self._admin_tokens = AdminTokens(cluster_key, admin_token)
         self.name = settings.name or f"{socket.gethostname()}-{os.getpid()}"[:64]
         self._runners: list[web.AppRunner] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -78,7 +91,7 @@ class Gateway:
         self._players = players = Players(settings, self._contract, self._directory, self._key, self.name)
         pages = Pages(settings, self._contract, players.guests, players.now_s, players.wall_s, self._socket_urls)
         self.http_port = await self._serve(pages.app, settings.http_host, settings.http_port, "page")
-        internal = internal_app(self._readiness, players.measure)
+        internal = internal_app(self._readiness, players.measure, self._admin(players))
         self.internal_port = await self._serve(internal, settings.internal_host, settings.internal_port, "internal")
         self._sockets = SocketServer(self._policy(), _socket_limits(settings), lambda: Connection(players))
         await self._sockets.start(settings.host, settings.port)
@@ -154,7 +167,10 @@ class Gateway:
             try:
                 async with asyncio.timeout(ANNOUNCE_TIMEOUT_S):
                     load = {"sockets": float(self._sockets.open if self._sockets is not None else 0)}
-                    await self._directory.announce(Role.GATEWAY, self.name, self._announced_url(), load)
+                    await self._directory.announce(
+                        Role.GATEWAY, self.name, self._announced_url(), load, self._internal_address()
+                    )
+                    self.players.paused = PAUSED in await self._directory.flags(self._contract.world)
                     members = await self._directory.gateways(asyncio.get_running_loop().time())
                 alive = [m for m in members if m.silent_s <= SILENT_S_MAX and m.address and m.name != self.name]
                 self._others = sorted(member.address for member in alive)
@@ -202,6 +218,16 @@ class Gateway:
             settings.sockets_max,
             settings.sockets_per_address_max,
         )
+
+    def _admin(self, players: Players) -> AdminApi:
+        node = gateway_node(self.name, self._contract, players, lambda: self._ready)
+        shards, tokens = self._contract.grid.shard_count, self._admin_tokens
+        return AdminApi(node, Cluster(node, shards, self._directory, tokens, players.now_s), tokens)
+
+    def _internal_address(self) -> str:
+        """Where other processes reach the internal port; empty where that is not known."""
+        settings = self._settings
+        return settings.internal_address or told_address(settings.internal_host, self.internal_port, "")
 
     def _announced_url(self) -> str:
         return self._settings.socket_url or f"ws://{self._settings.host}:{self.port}/play"

@@ -305,6 +305,11 @@ class Session:
         self._told = True
         return (Tell(pb.Notice.CODE_SEARCHING),)
 
+    def wait_on(self, now_s: float) -> None:
+        """A wait for a worker begins anew: the world stands still because somebody wants it so."""
+        if self._unserved_s < now_s:
+            self._unserved_s = now_s
+
     def end(self, leaving: bool) -> Effects:
         """The socket is gone, or will be. `leaving`: the player said goodbye."""
         here = self.attached or self.moving_since_s is not None

@@ -33,6 +33,7 @@ import jwt
 
 from overworld.errors import WireError
 from overworld.gateway.codes import CloseCode
+from overworld.link.keys import derived_key
 
 GUEST_ISSUER = "overworld-guest"
 SUBJECT_CHARS_MAX = 128
@@ -67,11 +68,6 @@ def player_id(issuer: str, subject: str) -> int:
     """The player of an account: 63 bits of blake2b, at least 1. The issuer's length keeps pairs apart."""
     name = f"{len(issuer)}|{issuer}|{subject}".encode()
     return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little") >> 1 or 1
-
-
-def derived_key(cluster_key: bytes, purpose: bytes) -> bytes:
-    """A key of its own for one purpose, 32 bytes."""
-    return hmac.new(cluster_key, b"overworld key 1|" + purpose, hashlib.sha256).digest()
 
 
 def _not_authorised() -> WireError:

@@ -11,6 +11,7 @@ import structlog
 
 from overworld import telemetry
 from overworld.errors import StoreError
+from overworld.settings import WorkerSettings
 from overworld.store.ports import Directory
 from overworld.worker import tasks
 from overworld.worker.balance import Balance, BalanceRules, Floor, Move, ShardState, WorkerState
@@ -48,6 +49,11 @@ class Balancer:
         self._moving: set[asyncio.Task[None]] = set()
         self.leader = ""
         """Who leads, as last heard; empty where that is not known."""
+
+    @property
+    def under_way(self) -> list[Move]:
+        """Moves it has begun that have not ended."""
+        return self._balance.under_way
 
     @property
     def leads(self) -> bool:
@@ -103,6 +109,17 @@ class Balancer:
             telemetry.balance_moves_total.labels("failed" if reason else "moved").inc()
             say = log.warning if reason else log.info
             say("balance_moved", shard=move.shard, source=move.source, target=move.target, reason=reason)
+
+
+def rules_of(settings: WorkerSettings) -> BalanceRules:
+    """As a worker's settings say."""
+    return BalanceRules(
+        settings.balance_moves_max,
+        settings.balance_start_part,
+        settings.balance_stop_part,
+        settings.balance_settle_s,
+        settings.balance_rest_s,
+    )
 
 
 def unbalanced(workers: list[WorkerState], shards: list[ShardState], rules: BalanceRules) -> float:

@@ -1,5 +1,5 @@
-"""The worker's internal port: /livez, /readyz, /metrics, and /audit/state where it is switched on. Never exposed to
-players.
+"""The worker's internal port: /livez, /readyz, /metrics, /status, the admin API, and /audit/state where it is switched
+on. Never exposed to players.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from overworld.admin.api import AdminApi
 from overworld.errors import SettingsError
 
 
@@ -36,7 +37,7 @@ class InternalHttp:
         self._runner: web.AppRunner | None = None
         self.port = 0
 
-    async def start(self, host: str, port: int) -> None:
+    async def start(self, host: str, port: int, admin: AdminApi | None = None) -> None:
         """Listen. Raises SettingsError where the port cannot be had."""
         app = web.Application()
         app.router.add_get("/livez", self._livez)
@@ -45,6 +46,8 @@ class InternalHttp:
         app.router.add_get("/status", self._status)
         if self._views.audit is not None:
             app.router.add_get("/audit/state", self._audit)
+        if admin is not None:
+            admin.mount(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         try:

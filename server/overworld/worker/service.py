@@ -11,6 +11,10 @@ from typing import Any
 import structlog
 
 from overworld import telemetry
+from overworld.admin.api import AdminApi
+from overworld.admin.cluster import PAUSED, Cluster
+from overworld.admin.node import told_address
+from overworld.admin.tokens import AdminTokens
 from overworld.errors import LinkError, SettingsError, StoreError
 from overworld.game import Title
 from overworld.link import Link, LinkCredentials, LinkServer, listen
@@ -19,9 +23,9 @@ from overworld.shard.core import ShardCore
 from overworld.store.ports import Directory, Grant, Member, Role
 from overworld.wire.v1 import link_pb2
 from overworld.worker import tasks
+from overworld.worker.admin import worker_node
 from overworld.worker.archiving import ArchiveLimits
-from overworld.worker.balance import BalanceRules, ShardState, WorkerState
-from overworld.worker.balancer import Balancer
+from overworld.worker.balancer import Balancer, Picture, rules_of
 from overworld.worker.follower import Follower
 from overworld.worker.following import Followings, FollowLimits
 from overworld.worker.host import HostLimits, Phase, ShardHost, Stores
@@ -48,8 +52,6 @@ SILENT_S_MAX = 3.0
 FORGET_S = 30.0
 """A worker silent for this long is removed from the directory."""
 TITLE_VERSION = "title_version"
-PAUSED = "paused"
-"""The world's flag while it is to stand still; its value says who wants that, and since when."""
 DRAIN_PART = 0.5
 """Of the time for an orderly stop, what migrations may take; the rest is for saving what nobody took."""
 
@@ -65,8 +67,11 @@ class Worker:
         stores: Stores,
         directory: Directory,
         cluster_key: bytes,
+        admin_token: str = "",
     ) -> None:
-        """`stores` and `directory` are closed by whoever made them."""
+        """`stores` and `directory` are closed by whoever made them. `admin_token`: good for the admin API besides the
+        signed ones; empty: none is.
+        """
         self._settings = settings
         self._contract = contract
         self._title = title
@@ -74,6 +79,7 @@ class Worker:
         self._directory = directory
         self.name = settings.name or f"{socket.gethostname()}-{os.getpid()}"[:64]
         self._credentials = LinkCredentials(cluster_key, contract.fingerprint, self.name)
+        self._admin_tokens = AdminTokens(cluster_key, admin_token)
         self._http = InternalHttp(
             Views(
                 liveness=lambda: self._fault,
@@ -115,7 +121,7 @@ class Worker:
         except LinkError as error:
             raise SettingsError(f"the worker's link: {error}") from error
         self.address = settings.address or f"{settings.host}:{self._server.port}"
-        await self._http.start(settings.http_host, settings.http_port)
+        await self._http.start(settings.http_host, settings.http_port, self._admin())
         self._pulse = Pulse(settings.lease_ttl_s / 2, loop.time())
         self._wire(self._links)
         assert self._keeper is not None
@@ -170,6 +176,20 @@ class Worker:
         self._peers = Peers(self._credentials, PeerEvents(gone=self._keeper.suspect, here=self._keeper.trust))
         limits = MigrationLimits(move_s=settings.move_timeout_s, moves_at_once_max=settings.moves_at_once_max)
         self._migrations = Migrations(self.address, self._keeper, self._followings, stores.shelf, self._peers, limits)
+
+    def _admin(self) -> AdminApi:
+        node = worker_node(
+            self.name,
+            self._contract.world,
+            self.status,
+            self.picture,
+            rules_of(self._settings),
+            lambda: self._balancer,
+            lambda shard: self.migrate(shard, self.address),
+            self.empty,
+        )
+        shards, tokens = self._contract.grid.shard_count, self._admin_tokens
+        return AdminApi(node, Cluster(node, shards, self._directory, tokens, asyncio.get_running_loop().time), tokens)
 
     def _on_question(self, link: Link, message: link_pb2.LinkMessage) -> None:
         """Another worker asks about moving a shard. Before all parts are there nothing can be moved."""
@@ -289,25 +309,15 @@ class Worker:
         return host
 
     def _new_balancer(self) -> Balancer:
-        settings, keeper = self._settings, self._keeper
-        assert keeper is not None
-        rules = BalanceRules(
-            settings.balance_moves_max,
-            settings.balance_start_part,
-            settings.balance_stop_part,
-            settings.balance_settle_s,
-            settings.balance_rest_s,
-        )
-
         async def migrate(shard: int, to_address: str) -> str:
             outcome = await self.migrate(shard, to_address)
             return "" if outcome.moved else outcome.reason or outcome.result
 
         # Workers of several versions balance apart: none can go on with what a newer one wrote.
         task = f"balance:{self._contract.world}:{self._contract.title_version}"
-        return Balancer(task, self.name, self._directory, self.picture, migrate, rules)
+        return Balancer(task, self.name, self._directory, self.picture, migrate, rules_of(self._settings))
 
-    def picture(self) -> tuple[list[WorkerState], list[ShardState]]:
+    def picture(self) -> Picture:
         """What there is to balance, as it was last heard."""
         keeper = self._keeper
         owners = {n: keeper.owner(n) for n in range(self._contract.grid.shard_count)} if keeper else {}
@@ -351,17 +361,10 @@ class Worker:
             **self._loads.announcement(),
         }
         try:
-            await self._directory.announce(Role.WORKER, self.name, self.address, load, self._http_address)
+            http = told_address(self._settings.http_host, self._http.port, self.address.rpartition(":")[0])
+            await self._directory.announce(Role.WORKER, self.name, self.address, load, http)
         except StoreError as error:
             log.debug("announce_failed", reason=str(error))
-
-    @property
-    def _http_address(self) -> str:
-        """Where other processes reach the internal port."""
-        settings = self._settings
-        everywhere = settings.http_host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-        host = self.address.rpartition(":")[0] if everywhere else settings.http_host
-        return f"{host}:{self._http.port}"
 
     def _worked(self) -> dict[int, Worked]:
         """What the shards that run here have done."""
