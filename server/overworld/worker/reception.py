@@ -129,6 +129,7 @@ class Reception:
                 seen_ticks=_column(batch.seen_ticks_u32, "<u4"),
                 counts=_column(batch.counts_u32, "<u4"),
                 values=_column(batch.values_i32, "<i4"),
+                due_ticks=_column(batch.due_ticks_u32, "<u4"),
             )
         except ValueError as error:
             raise LinkError(f"inputs: {error}") from error
@@ -139,7 +140,6 @@ class Reception:
         try:
             begin, end = _column(watch.begin_u32, "<u4"), _column(watch.end_u32, "<u4")
         except ValueError as error:
-                due_ticks=_column(batch.due_ticks_u32, "<u4"),
             raise LinkError(f"watch: {error}") from error
         foreign = self.watches.change(link, begin, end)
         if foreign:
