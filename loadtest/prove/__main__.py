@@ -25,6 +25,8 @@ CLAIMS = {
     "rolling-restart": "all workers and gateways are replaced under players, who lose nothing",
     "redis-failover": "what players have seen outlives restarts and failovers of Redis",
     "simulate": "every invariant holds under faults drawn from seeds, and broken rules are found",
+    "simulate-handover": "handover, migration, balance and drain under faults drawn from seeds; broken ones are found",
+    "shard-cost": "what a shard costs a worker, as shards grow and entities do not",
     "cost-of-safety": "what levels 0, 1 and 2 cost, and what a failover loses at 1 and at 2",
     "costs": "milliseconds a tick, bytes an entity, gateway CPU a client",
 }

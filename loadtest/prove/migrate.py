@@ -61,7 +61,7 @@ def check(proof: Proof, name: str, events: int, found: Findings, pauses: Pauses)
     tick_ms = found.tick_ms
     each = [max(0.0, 1000 * s - tick_ms) for s in pauses.each_s]
     worst = [max(0.0, 1000 * max(of_loss) - tick_ms) for of_loss in pauses.by_loss_s if of_loss]
-    proof.figure(f"{name}s", events)
+    proof.figure(f"{name}_count", events)
     proof.figure(f"{name}_pauses_seen", len(each))
     proof.figure(f"{name}_pause_ms", percentiles(each, 50, 99))
     proof.figure(f"{name}_pause_ticks", percentiles([ms / tick_ms for ms in each], 50, 99))

@@ -7,7 +7,8 @@ from __future__ import annotations
 import multiprocessing
 import random
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 
 from loadtest.prove.proof import Proof
@@ -29,20 +30,27 @@ class Options:
 
 def run(proof: Proof, options: Options) -> None:
     """Simulate, then break each rule."""
-    first = options.first or random.SystemRandom().randrange(1, 1 << 40)
+    with seeds_pool(options.processes) as pool:
+        run_seeds(proof, pool, options.seeds, options.first)
+        require_found(proof, pool, MUTATIONS, options.search_seeds)
+
+
+def seeds_pool(processes: int) -> ProcessPoolExecutor:
+    """Processes to simulate in."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(processes, mp_context=context, initializer=quiet)
+
+
+def run_seeds(proof: Proof, pool: Executor, count: int, first: int) -> list[Outcome]:
+    """Simulate seeds from `first` (0: a fresh one), and note what they came to."""
+    first = first or random.SystemRandom().randrange(1, 1 << 40)
     proof.figure("first_seed", first)
-    with ProcessPoolExecutor(
-        options.processes, mp_context=multiprocessing.get_context("spawn"), initializer=quiet
-    ) as pool:
-        outcomes: list[Outcome] = []
-        for outcome in pool.map(simulate, range(first, first + options.seeds)):
-            outcomes.append(outcome)
-            proof.require(not outcome.failure, f"seed {outcome.seed}: {outcome.failure}")
-            if len(outcomes) % PROGRESS_SEEDS == 0:
-                proof.say(f"{len(outcomes)} seeds")
-        seeds = range(1, options.search_seeds + 1)
-        searches = {name: pool.submit(search, name, seeds) for name in MUTATIONS}
-        found = {name: search.result() for name, search in searches.items()}
+    outcomes: list[Outcome] = []
+    for outcome in pool.map(simulate, range(first, first + count)):
+        outcomes.append(outcome)
+        proof.require(not outcome.failure, f"seed {outcome.seed}: {outcome.failure}")
+        if len(outcomes) % PROGRESS_SEEDS == 0:
+            proof.say(f"{len(outcomes)} seeds")
     checks = sum((o.checks for o in outcomes), Counter[str]())
     proof.figure("seeds", len(outcomes))
     proof.figure("seeds_failed", sum(bool(o.failure) for o in outcomes))
@@ -51,7 +59,14 @@ def run(proof: Proof, options: Options) -> None:
     proof.figure("ticks_journaled", sum(o.ticks for o in outcomes))
     proof.figure("virtual_seconds", sum(o.virtual_s for o in outcomes))
     proof.require(sum(checks.values()) > 0, "no invariant was checked")
-    for name, outcome_found in found.items():
-        text = f"seed {outcome_found.seed}: {outcome_found.failure[:120]}" if outcome_found else "not found"
+    return outcomes
+
+
+def require_found(proof: Proof, pool: Executor, rules: Iterable[str], seeds: int) -> None:
+    """Break each rule and search for a seed that finds it."""
+    searches = {name: pool.submit(search, name, range(1, seeds + 1)) for name in rules}
+    for name, searched in searches.items():
+        found = searched.result()
+        text = f"seed {found.seed}: {found.failure[:120]}" if found else "not found"
         proof.figure(f"broken_rule_{name}", text)
-        proof.require(outcome_found is not None, f"{name}: not found within {options.search_seeds} seeds")
+        proof.require(found is not None, f"{name}: not found within {seeds} seeds")
