@@ -60,8 +60,8 @@ def _named(name: str) -> dict[str, str]:
 @_follow_stdin
 def worker(follow_stdin: bool) -> None:
     """Own shards and tick them."""
-    from overworld.worker.host import Stores
     from overworld.worker.service import Worker
+    from overworld.worker.takeover import Stores
 
     cluster, own = settings_of(WorkerSettings)
     world = world_of(cluster)

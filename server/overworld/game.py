@@ -202,6 +202,12 @@ class Title:
     def step(self, shard: Shard, inputs: Inputs) -> None:
         """One tick."""
 
+    def awake(self, shard: Shard) -> bool:  # noqa: ARG002 (a verb)
+        """True where the shard must tick although nobody looks: asked each tick that nobody does. A shard that sleeps
+        goes on where it stopped when somebody comes: for it, no time has passed.
+        """
+        return False
+
     def migrate(self, table: str, from_version: int, columns: dict[str, Ints]) -> dict[str, Ints]:  # noqa: ARG002 (a verb)
         """Change a table's columns from an older version's snapshot. Fields that are new get their default without
         this.

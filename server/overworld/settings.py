@@ -128,6 +128,12 @@ class WorkerSettings(_Settings):
     balance_stop_part: float = Field(0.10, gt=0, le=10, description="Once they are, they are down to this part.")
     balance_settle_s: float = Field(2.0, ge=0, le=3600, description="How long it must be out of balance before.")
     balance_rest_s: float = Field(30.0, ge=0, le=86400, description="How long a shard stays where it was moved to.")
+    sleep_after_s: float = Field(
+        30.0, ge=0, le=86400, description="A shard that nobody needs stops ticking after this long; 0: never."
+    )
+    leave_after_s: float = Field(
+        60.0, ge=0, le=86400, description="Having slept for this long, it leaves memory until somebody comes."
+    )
     start_wait_s: float = Field(1.0, ge=0, le=60, description="How long a new worker lets others announce themselves.")
     attach_wait_s: float = Field(
         5.0, ge=0, le=300, description="How long players may be without a gateway before they count as lost."

@@ -32,6 +32,7 @@ from overworld.shard import snapshot
 from overworld.shard.core import ShardCore
 from overworld.shard.inputs import SessionEvent, ShardMessage, TickInputs, TickOutcome
 
+Journal = list[tuple[TickInputs, tuple[ShardMessage, ...]]]
 JOIN, RESUME, LOST, BYE = SessionEvent.JOIN, SessionEvent.RESUME, SessionEvent.LOST, SessionEvent.BYE
 SIDE = 64 * 256
 """A shard's side in position units."""
@@ -119,10 +120,8 @@ class World:
                 found += [m for m in box if m.number > core.received(sender)]
         return tuple(found)
 
-    def step(
-        self, shard: int, *events: tuple[SessionEvent, int, int], mail: bool = True, **inputs: Ints
-    ) -> TickOutcome:
-        messages = self.mail_for(shard) if mail else ()
+    def step(self, shard: int, *events: tuple[SessionEvent, int, int], **inputs: Ints) -> TickOutcome:
+        messages = self.mail_for(shard)
         outcome = self.cores[shard].step(TickInputs(events=events, messages=messages, **inputs))
         for message in outcome.outbox:
             self.outboxes.setdefault((message.from_shard, message.to_shard), []).append(message)
@@ -222,10 +221,9 @@ def test_a_player_takes_session_acks_and_columns_along() -> None:
     world = World()
     world.step(0, (JOIN, 100, 8))
     world.step(0, **go(100, 1, 10))
-    for seq in range(2, 99):
-        outcome = world.step(0, **go(100, seq, 10))
-        if outcome.outbox:
-            break
+    seq = 2
+    while not (outcome := world.step(0, **go(100, seq, 10))).outbox:
+        seq += 1
     assert outcome.acks[1].tolist() == [seq], "the tick he left with applied his input"
     sessions, shards, numbers = (c.tolist() for c in outcome.moved)
     assert (sessions, shards, numbers) == ([100], [1], [1])
@@ -378,7 +376,9 @@ def test_nothing_is_lost_or_doubled_whatever_order_shards_step_and_recover_in(se
     for core in world.cores:
         core.shard[Walker].at.vx[:] = [chance.randint(-4000, 4000) for _ in range(3)]
         core.shard[Walker].at.vy[:] = [chance.randint(-4000, 4000) for _ in range(3)]
-    saved = [(_saved(core), []) for core in world.cores]
+    saved: list[tuple[bytes, list[tuple[TickInputs, tuple[ShardMessage, ...]]]]] = [
+        (_saved(core), []) for core in world.cores
+    ]
     for _ in range(60):
         shard = chance.randrange(4)
         messages = world.mail_for(shard) if chance.random() < 0.7 else ()
@@ -404,9 +404,7 @@ def _saved(core: ShardCore) -> bytes:
     return snapshot.encode(snapshot.freeze(core), core, epoch=1, chain=b"", wall_ms=0)
 
 
-def _recovered(
-    world: World, shard: int, data: bytes, journal: list[tuple[TickInputs, tuple[ShardMessage, ...]]]
-) -> ShardCore:
+def _recovered(world: World, shard: int, data: bytes, journal: Journal) -> ShardCore:
     core = ShardCore(world.cores[shard].contract, world.title, shard)
     snapshot.restore(core, data)
     for inputs, outbox in journal:

@@ -13,8 +13,8 @@ from overworld.store.blob_memory import MemoryBlobs, MemoryDisk
 from overworld.store.memory import MemoryDirectory, MemoryOwnership, MemoryRedis
 from overworld.store.ports import CommitLevel, CommitPolicy
 from overworld.store.snapshots import SnapshotStore
-from overworld.worker.host import Stores
 from overworld.worker.service import Worker
+from overworld.worker.takeover import Stores
 from tests.simulation.bots import Address, Bot, Witness
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.network import Network

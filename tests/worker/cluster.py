@@ -18,9 +18,9 @@ from overworld.store.archive import Archive
 from overworld.store.memory import MemoryDirectory, MemoryOwnership, MemoryRedis
 from overworld.store.ports import CommitPolicy, Directory, Grant, Ownership
 from overworld.wire.v1 import link_pb2
-from overworld.worker.host import Stores
 from overworld.worker.service import Worker
 from overworld.worker.shelf import Shelf, SnapshotBytes, Start
+from overworld.worker.takeover import Stores
 from overworld.world.contract import WorldContract
 from tests.shard.meadow import Meadow
 

@@ -23,9 +23,9 @@ from overworld.store.redis_directory import RedisDirectory
 from overworld.store.redis_ownership import RedisOwnership
 from overworld.store.snapshots import SnapshotStore
 from overworld.wire.v1 import client_pb2
-from overworld.worker.host import Stores
 from overworld.worker.recovery import recover
 from overworld.worker.service import Worker
+from overworld.worker.takeover import Stores
 from tests.parts.redis import RedisFactory
 from tests.shard.meadow import Meadow
 from tests.worker.cluster import KEY, Gateway, running, until

@@ -55,6 +55,10 @@ class ShardCore:
         """Number of the last message of that shard that was applied here; 0 where none was."""
         return self._borders.received(from_shard)
 
+    def knows(self, shard: int) -> bool:
+        """True where messages have passed between the two."""
+        return int(self.shard.neighbours.rows_of(np.array([shard], np.int64))[0]) >= 0
+
     def setup(self) -> None:
         """Fill a new shard: the title's setup, at tick 0."""
         self.shard.begin_tick(0)

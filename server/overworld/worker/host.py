@@ -4,6 +4,7 @@
     run         tick until something ends it
     rebase      Redis lost the journal: save the state, begin a new journal at it, and run on
     yield       another worker follows and asks for it: after a tick, once its results are out, the head changes hands
+    sleep       nobody needs it: its state is saved and leaves memory, until somebody comes
     hand back   orderly stop: everything committed, saved, the lease released
 
 Whenever it appends nothing for a while it beats, so that nobody takes the shard for dead.
@@ -16,29 +17,29 @@ import enum
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import structlog
 
 from overworld import telemetry
-from overworld.errors import Fenced, FormatTooNew, OtherHead, OverworldError, StoreError, StoreUnavailable
+from overworld.errors import Fenced, OtherHead, OverworldError, StoreError
 from overworld.shard.core import ShardCore
-from overworld.store.archive import Archive
-from overworld.store.ports import NONCE_BYTES, Grant, Ownership, Refused
+from overworld.store.ports import NONCE_BYTES, Grant, Refused
 from overworld.worker import tasks
-from overworld.worker.archiving import ArchiveLimits, Archiver, archive_rest
+from overworld.worker.archiving import Archiver
 from overworld.worker.audit import AuditRing
 from overworld.worker.follower import Follower
-from overworld.worker.journal import Journal, JournalLimits
+from overworld.worker.hibernation import Counters, Doorbell
+from overworld.worker.journal import Journal
 from overworld.worker.post import NO_POST, Post
 from overworld.worker.pulse import Pulse
 from overworld.worker.receipts import OutboxCopy, Receipts, mend
 from overworld.worker.reception import Reception
-from overworld.worker.recovery import Recovered, carry_on, recover
-from overworld.worker.shard_loop import End, LoopLimits, ShardLoop
-from overworld.worker.shelf import Shelf
-from overworld.worker.snapshots import SnapshotLimits, Snapshotter
+from overworld.worker.recovery import Recovered
+from overworld.worker.shard_loop import End, ShardLoop
+from overworld.worker.snapshots import Snapshotter
 from overworld.worker.sweeps import Sweeper
+from overworld.worker.takeover import HostLimits, Stores, TakeOver
 from overworld.worker.yielding import Wish, Yielded, Yielding
 
 log = structlog.get_logger(__name__)
@@ -53,31 +54,9 @@ class Phase(enum.Enum):
     RUNNING = "running"
     STALLED = "stalled"
     PAUSED = "paused"
+    ASLEEP = "asleep"
+    AWAY = "away"
     STOPPING = "stopping"
-
-
-@dataclass(frozen=True)
-class HostLimits:
-    """Everything a shard's parts are bounded by."""
-
-    journal: JournalLimits
-    loop: LoopLimits
-    snapshots: SnapshotLimits
-    archive: ArchiveLimits = field(default_factory=ArchiveLimits)
-    audit_ticks: int = 0
-    recovery_timeout_s: float = 120.0
-    drain_timeout_s: float = 10.0
-    settle_timeout_s: float = 1.0
-    """How long a shard that is to move may stand still for its last commits."""
-
-
-@dataclass(frozen=True)
-class Stores:
-    """Where a world's shards are kept. `archive`: None where nothing is kept for good."""
-
-    ownership: Ownership
-    shelf: Shelf
-    archive: Archive | None = None
 
 
 class ShardHost:
@@ -113,6 +92,8 @@ class ShardHost:
         self._journal: Journal | None = None
         self._loop: ShardLoop | None = None
         self._stopping = self._paused = False
+        self._away: Doorbell | None = None
+        self._worked = (0, 0)
         self._standby = standby
         self._yielding = Yielding()
         self._first_tick = 0
@@ -170,7 +151,8 @@ class ShardHost:
     @property
     def worked(self) -> tuple[int, int]:
         """CPU time of all ticks run here, in nanoseconds, and how many those were."""
-        return (self._loop.cpu_ns, self._loop.ticks_run) if self._loop else (0, 0)
+        cpu_ns, ticks = self._worked
+        return (cpu_ns + self._loop.cpu_ns, ticks + self._loop.ticks_run) if self._loop else self._worked
 
     @property
     def phase(self) -> Phase:
@@ -178,7 +160,9 @@ class ShardHost:
         if self._stopping:
             return Phase.STOPPING
         if self._loop is None:
-            return Phase.RECOVERING
+            return Phase.AWAY if self._away is not None else Phase.RECOVERING
+        if self._loop.asleep:
+            return Phase.ASLEEP
         return Phase.STALLED if self._loop.stalled else Phase.PAUSED if self._paused else Phase.RUNNING
 
     def pause(self, paused: bool) -> None:
@@ -193,6 +177,8 @@ class ShardHost:
         self._yielding.refuse("it is handed back")
         if self._loop is not None:
             self._loop.stop()
+        if self._away is not None:
+            self._away.ring()
 
     async def yield_to(self, wish: Wish, timeout_s: float) -> Yielded | str:
         """Give the shard to another worker after its next tick. Returns why not where that cannot be: then it goes on
@@ -200,9 +186,12 @@ class ShardHost:
         """
         if self._yielding.wished:
             return "it is on its way to another worker"
-        if self.phase not in (Phase.RUNNING, Phase.PAUSED) or self._loop is None:
+        if self.phase not in (Phase.RUNNING, Phase.PAUSED, Phase.ASLEEP, Phase.AWAY):
             return f"it is {self.phase.value}"
-        self._loop.end_after_tick()
+        if self._loop is not None:
+            self._loop.end_after_tick()
+        elif self._away is not None:
+            self._away.ring()
         return await self._yielding.answer_to(wish, timeout_s)
 
     async def run(self) -> End:
@@ -213,17 +202,22 @@ class ShardHost:
             self._begin(recovered.core, recovered.chain, self._age_s(recovered))
             telemetry.takeover_seconds.observe(time.monotonic() - self._acquired_s)
             while True:
-                assert self._loop is not None
-                end = await self._loop.run()
+                loop = self._loop
+                assert loop is not None
+                end = await loop.run()
+                if end is End.LEFT:
+                    end = await self._stay_away()
                 if end is End.YIELDING:
                     if await self._hand_over():
                         return End.MOVED
+                    if self._loop is None:
+                        await self._come_back()
                     continue
                 if end is not End.REBASE:
                     break
                 if not await self._rebase():
                     return End.FENCED
-            if end is End.STOPPED and await self._settle():
+            if end is End.STOPPED and (self._loop is None or await self._settle()):
                 await tasks.end([beats])
                 await self._release()
             return end
@@ -252,83 +246,12 @@ class ShardHost:
     # ------------------------------------------------------------ take over
 
     async def _take_over(self) -> Recovered:
-        try:
-            async with asyncio.timeout(self._limits.recovery_timeout_s):
-                recovered = await self._recover()
-                if recovered.beyond_head:
-                    head = self._grant.head
-                    await self._keep_what_is_left(recovered)
-                    # Before the journal begins anew: cut short, this is done again.
-                    await mend(self._stores.ownership, self._grant, head.tick, recovered.core, self._copy)
-                    await self._stores.ownership.restart(
-                        self._grant, head.tick, head.chain, recovered.tick, recovered.chain
-                    )
-        except TimeoutError as error:
-            raise StoreUnavailable(
-                f"shard {self.shard}: not recovered in {self._limits.recovery_timeout_s:g} s"
-            ) from error
+        takeover = TakeOver(self._stores, self._grant, self._new_core, self._limits, self._copy)
+        standby, self._standby = self._standby, None
+        recovered = await takeover.run(standby)
+        self.took_s = takeover.took_s
         self._reception.recovered(recovered.core, asyncio.get_running_loop().time())
-        log.info(
-            "shard_recovered",
-            shard=self.shard,
-            epoch=self.epoch,
-            tick=recovered.tick,
-            source=recovered.source,
-            replayed_ticks=recovered.replayed_ticks,
-            seconds=round(time.monotonic() - self._acquired_s, 3),
-        )
-        self._tell_of_loss(recovered)
         return recovered
-
-    async def _recover(self) -> Recovered:
-        """Claim the snapshots' manifest, and find the state."""
-        ownership, shelf, head = self._stores.ownership, self._stores.shelf, self._grant.head
-        # Before any manifest is read, or anything of ours sent. With a follower at hand nothing is read from there, so
-        # both go at once.
-        claim = asyncio.ensure_future(self._claim())
-        recovered = None
-        try:
-            if self._standby is not None:
-                recovered = await carry_on(self._standby, head, ownership, shelf)
-                self.took_s["replay"] = time.monotonic() - self._acquired_s
-            await claim
-        finally:
-            claim.cancel()
-            self._standby = None
-        if recovered is not None:
-            telemetry.standby_takeovers_total.inc()
-            return recovered
-        try:
-            return await recover(self._new_core, self.shard, head, ownership, shelf)
-        except FormatTooNew:
-            # For a worker of the newer version, at once: nothing was sent or written under this epoch.
-            await self._stores.ownership.release(self._grant)
-            raise
-
-    async def _claim(self) -> None:
-        await self._stores.shelf.claim(self._grant)
-        self.took_s["claim"] = time.monotonic() - self._acquired_s
-
-    async def _keep_what_is_left(self, recovered: Recovered) -> None:
-        """The journal ends before the state and will begin anew there: archive both, records in between are lost."""
-        archive, ownership = self._stores.archive, self._stores.ownership
-        if archive is not None:
-            await archive_rest(archive, ownership, self._grant, recovered.core, recovered.chain, self._limits.archive)
-
-    def _tell_of_loss(self, recovered: Recovered) -> None:
-        """Redis came back without records, and their owner is gone: what players did since the snapshot may be lost."""
-        head = self._grant.head
-        if recovered.beyond_head:
-            telemetry.journals_lost_total.inc()
-            log.error(
-                "ticks_lost",
-                shard=self.shard,
-                journal_ends_at_tick=head.tick,
-                continues_at_tick=recovered.tick,
-                lost_s_max=round(time.time() - recovered.wall_ms / 1000, 1),
-            )
-        elif self.epoch > 1 and not head.tick:
-            log.warning("shard_starts_over", shard=self.shard, epoch=self.epoch)
 
     def _age_s(self, recovered: Recovered) -> float:
         """How far the newest snapshot is behind, in the shard's own time. One that has none is to get one soon."""
@@ -403,6 +326,65 @@ class ShardHost:
         if yielded is not None:
             self.moved_to = yielded.grant.head.address, yielded.grant.epoch
         return yielded is not None
+
+    # ------------------------------------------------------------ nobody needs it
+
+    async def _stay_away(self) -> End:
+        """Save the state, drop it, and wait for somebody. Returns what ends the wait: YIELDING (also where it simply
+        goes on: there is no wish then), STOPPED, FENCED.
+        """
+        assert self._loop is not None
+        assert self._journal is not None
+        assert self.snapshots is not None
+        core, journal = self._loop.core, self._journal
+        try:
+            await self.snapshots.save_now(core, journal.chain)
+        except OverworldError as error:
+            log.warning("shard_stays", shard=self.shard, tick=core.tick, reason=str(error))
+            return End.YIELDING
+        self._away = Doorbell(self._limits.loop.rest.look_s)
+        self._reception.on_call = self._away.ring
+        counters = Counters.of(core)
+        self._worked = self.worked
+        self._loop = None
+        self.audit = AuditRing(self._limits.audit_ticks)
+        del core
+        telemetry.shards_left_total.inc()
+        log.info("shard_left_memory", shard=self.shard, epoch=self.epoch, tick=journal.tick)
+        try:
+            if self._reception.idle and not self._stopping:
+                assert self._sweeper is not None
+                wished = self._yielding
+
+                def over() -> bool:
+                    return self._stopping or wished.wished or journal.trouble is not None
+
+                await self._away.wait(self._sweeper, counters, over)
+            if self._stopping:
+                return End.STOPPED
+            if journal.trouble is not None:
+                return End.FENCED
+            if not self._yielding.wished:
+                await self._come_back()
+            return End.YIELDING
+        finally:
+            self._away = None
+
+    async def _come_back(self) -> None:
+        """Somebody needs the shard: its state is where it was saved, and the journal ends there. Raises
+        OverworldError.
+        """
+        began_s = time.monotonic()
+        head = await self._stores.ownership.look(self.shard)
+        if head is None or (head.epoch, head.nonce) != (self._grant.epoch, self._grant.nonce):
+            raise Fenced(f"shard {self.shard}: it has another owner since it left memory")
+        assert self._journal is not None
+        self._journal.close()
+        self._grant = replace(self._grant, head=head)
+        recovered = await self._take_over()
+        self._begin(recovered.core, recovered.chain, self._age_s(recovered))
+        telemetry.wakes_total.labels("away").inc()
+        telemetry.wake_seconds.observe(time.monotonic() - began_s)
 
     # ------------------------------------------------------------ rebase
 

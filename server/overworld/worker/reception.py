@@ -17,7 +17,7 @@ arrives waits for the first tick. Bounds and what happens beyond them, each coun
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -82,6 +82,15 @@ class Reception:
         self.watches: Watches[Outlet] = Watches(contract.grid, shard)
         self.stalled = False
         """While true, new sessions are refused."""
+        self.on_call: Callable[[], None] = _nobody_sleeps
+        """Called whenever somebody comes: a shard that sleeps wakes up."""
+
+    @property
+    def idle(self) -> bool:
+        """True where nobody is attached, watches or is on the way."""
+        return not (
+            len(self.routes) or self._events_waiting or len(self._held) or len(self.mailbox) or self.watches.links
+        )
 
     @property
     def links(self) -> list[Outlet]:
@@ -94,6 +103,7 @@ class Reception:
         """A session wants in. Returns 0, or the close code it is refused with. One whose player is still on his way
         waits for him.
         """
+        self.on_call()
         if attach.after_number:
             # What has been applied is for the next tick to see.
             if self._held.add(link, attach, now_s):
@@ -142,6 +152,7 @@ class Reception:
         except ValueError as error:
             raise LinkError(f"watch: {error}") from error
         foreign = self.watches.change(link, begin, end)
+        self.on_call()
         if foreign:
             telemetry.reception_refused_total.labels("foreign_cell").inc(foreign)
 
@@ -165,6 +176,8 @@ class Reception:
                 kept += 1
                 if len(self._arrived_s) < MAIL_TIMED_MAX:
                     self._arrived_s[message.from_shard, message.number] = now_s
+        if kept:
+            self.on_call()
         return kept
 
     # ------------------------------------------------------------ for the tick
@@ -243,10 +256,16 @@ class Reception:
             if grown:
                 telemetry.inputs_refused_total.labels(name).inc(grown)
                 setattr(before, name, getattr(now, name))
+        telemetry.inputs_late_total.inc(now.late - before.late)
+        before.late = now.late
         mail, counted = self.mailbox.counters, self._mail_counted
         telemetry.mail_duplicate_total.inc(mail.duplicate - counted.duplicate)
         telemetry.mail_dropped_total.labels("mailbox_full").inc(mail.overflow - counted.overflow)
         self._mail_counted = replace(mail)
+
+
+def _nobody_sleeps() -> None:
+    pass
 
 
 def _column(data: bytes, dtype: str) -> Ints:
@@ -256,6 +275,4 @@ def _column(data: bytes, dtype: str) -> Ints:
 def _inputs_that_fit_a_record(contract: WorldContract) -> int:
     """How many inputs a tick's record can hold, with half of it left for everything else."""
     fields = max((len(kind.fields) for kind in contract.inputs), default=0)
-        telemetry.inputs_late_total.inc(now.late - before.late)
-        before.late = now.late
     return PAYLOAD_BYTES_MAX // 2 // (24 + 4 * fields)

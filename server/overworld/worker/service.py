@@ -28,7 +28,8 @@ from overworld.worker.archiving import ArchiveLimits
 from overworld.worker.balancer import Balancer, Picture, rules_of
 from overworld.worker.follower import Follower
 from overworld.worker.following import Followings, FollowLimits
-from overworld.worker.host import HostLimits, Phase, ShardHost, Stores
+from overworld.worker.hibernation import RestLimits
+from overworld.worker.host import Phase, ShardHost
 from overworld.worker.internal_http import InternalHttp, Views
 from overworld.worker.journal import JournalLimits
 from overworld.worker.keeper import Keeper, Makers, Members
@@ -42,6 +43,7 @@ from overworld.worker.pulse import Pulse
 from overworld.worker.reception import Reception, ReceptionLimits
 from overworld.worker.shard_loop import LoopLimits
 from overworld.worker.snapshots import SnapshotLimits
+from overworld.worker.takeover import HostLimits, Stores
 from overworld.world.contract import WorldContract
 
 log = structlog.get_logger(__name__)
@@ -290,7 +292,13 @@ class Worker:
         phase = grant.shard / contract.grid.shard_count
         limits = HostLimits(
             journal=JournalLimits(settings.ticks_in_flight_max, settings.ticks_kept_max),
-            loop=LoopLimits(settings.ticks_held_max, settings.digest_ticks, phase, settings.lease_ttl_s / 4),
+            loop=LoopLimits(
+                settings.ticks_held_max,
+                settings.digest_ticks,
+                phase,
+                settings.lease_ttl_s / 4,
+                RestLimits(settings.sleep_after_s, settings.leave_after_s),
+            ),
             snapshots=SnapshotLimits(settings.snapshot_interval_s, settings.snapshot_timeout_s),
             archive=ArchiveLimits(
                 settings.archive_interval_s, settings.archive_state_interval_s, settings.snapshot_timeout_s

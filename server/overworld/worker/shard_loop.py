@@ -11,7 +11,7 @@ import asyncio
 import enum
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -25,6 +25,7 @@ from overworld.wire.v1 import client_pb2, link_pb2
 from overworld.worker import records
 from overworld.worker.audit import AuditRing
 from overworld.worker.clock import TickClock
+from overworld.worker.hibernation import Doorbell, Rest, RestLimits
 from overworld.worker.journal import Journal, Trouble
 from overworld.worker.post import Post
 from overworld.worker.publisher import TickStamp, outputs
@@ -46,6 +47,8 @@ class End(enum.Enum):
     TITLE_FAILED = "title_failed"
     YIELDING = "yielding"
     """Stands still after a tick, so that another worker may have it; `run` again goes on."""
+    LEFT = "left"
+    """Nobody needs it: its state may leave memory."""
     MOVED = "moved"
     """Another worker has it by now."""
 
@@ -60,6 +63,7 @@ class LoopLimits:
     digest_ticks: int = 20
     phase: float = 0.0
     beat_s: float = 0.25
+    rest: RestLimits = field(default_factory=RestLimits)
 
 
 @dataclass(slots=True)
@@ -121,6 +125,11 @@ class ShardLoop:
         """CPU time of all ticks run here."""
         self.ticks_run = 0
         self._clock = TickClock(core.contract.grid.tick_interval_us, limits.phase, time.monotonic_ns())
+        self._rest = Rest(limits.rest, self._loop.time())
+        self._doorbell = Doorbell(min(limits.rest.look_s, max(limits.rest.leave_s, 0.05)))
+        self.asleep = False
+        """True while nobody needs a tick, and none is run."""
+        reception.on_call = self._doorbell.ring
 
     @property
     def core(self) -> ShardCore:
@@ -140,10 +149,12 @@ class ShardLoop:
     def stop(self) -> None:
         """End at the next tick boundary."""
         self._stopping = True
+        self._doorbell.ring()
 
     def end_after_tick(self) -> None:
         """Return right after the next tick: what is left of its interval is there for a handover."""
         self._yielding = True
+        self._doorbell.ring()
 
     async def run(self) -> End:
         """Tick until stopped, or until the shard cannot go on here."""
@@ -162,7 +173,7 @@ class ShardLoop:
             self._yielding = False
             return End.YIELDING
         if self._journal.trouble is None:
-            return End.STOPPED
+            return End.STOPPED if self._stopping else End.LEFT
         return End.FENCED if self._journal.trouble is Trouble.FENCED else End.REBASE
 
     # ------------------------------------------------------------ the data path
@@ -268,6 +279,11 @@ class ShardLoop:
                 if self._yielding:
                     return False
                 continue
+            if self._rests():
+                await self._sleep()
+                if self._yielding or self._rest.leaves(self._loop.time()):
+                    return False
+                continue
             wait_ns = self._clock.wait_ns(time.monotonic_ns())
             # Yield even when late: other shards and the answers of the store come first.
             await asyncio.sleep(min(wait_ns / 1e9, interval_s))
@@ -301,6 +317,30 @@ class ShardLoop:
             self._clock.skip(time.monotonic_ns())
             log.info("shard_goes_on", shard=self._core.index, tick=self._core.tick)
             self._notice(client_pb2.Notice.CODE_RESUMED, "the world goes on")
+
+    def _rests(self) -> bool:
+        """True where nobody has needed a tick for long enough."""
+        now_s = self._loop.time()
+        shard = self._core.shard
+        if not self._reception.idle or shard.players.inside.any() or self._core.title.awake(shard):
+            self._rest.busy(now_s)
+        return self._rest.sleeps(now_s)
+
+    async def _sleep(self) -> None:
+        """Run no tick until somebody comes, or until the state may leave memory."""
+        log.debug("shard_sleeps", shard=self._core.index, tick=self._core.tick)
+        self.asleep = True
+
+        def over() -> bool:
+            leaves = self._rest.leaves(self._loop.time()) and not self._journal.held
+            return self._over or self._yielding or self.paused or leaves
+
+        if await self._doorbell.wait(self._sweeper, self._core, over) or self.paused:
+            self._rest.busy(self._loop.time())
+            telemetry.wakes_total.labels("asleep").inc()
+        self.asleep = False
+        # Nobody waits for these: they were not missed.
+        self._clock.skip(time.monotonic_ns())
 
     @property
     def _over(self) -> bool:

@@ -19,12 +19,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
 from overworld import telemetry
 from overworld.errors import LinkError, StoreError
-from overworld.shard.core import ShardCore
 from overworld.shard.inputs import ShardMessage
 from overworld.store.ports import OutboxMessage, Ownership
 from overworld.worker.post import message_of
@@ -32,6 +32,16 @@ from overworld.worker.reception import Reception
 from overworld.world.grid import Grid
 
 log = structlog.get_logger(__name__)
+
+
+class Counted(Protocol):
+    """What a sweep must know of the shard it reads for; `ShardCore` does."""
+
+    def received(self, from_shard: int) -> int:
+        """Number of the last message of that shard that was applied; 0 where none was."""
+
+    def knows(self, shard: int) -> bool:
+        """True where messages have passed between the two."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +139,7 @@ class Sweeper:
         self._failing = False
         self._missing: dict[int, tuple[int, int]] = {}
 
-    def after_tick(self, core: ShardCore, now_s: float) -> None:
+    def after_tick(self, core: Counted, now_s: float) -> None:
         """Begin the reads that are due."""
         for sender in self._book.due(now_s, self._reception.mailbox.gaps(core.received)):
             task = self._loop.create_task(self._read(core, sender))
@@ -143,7 +153,7 @@ class Sweeper:
 
     # ------------------------------------------------------------ inside
 
-    async def _read(self, core: ShardCore, sender: int) -> None:
+    async def _read(self, core: Counted, sender: int) -> None:
         after = self._reception.mailbox.reached(sender, core.received(sender))
         page = self._limits.page_messages
         try:
@@ -162,10 +172,10 @@ class Sweeper:
             log.info("sweeps_work_again", shard=self._shard, sender=sender)
         if fresh:
             telemetry.mail_swept_total.inc(fresh)
-        known = bool(core.received(sender)) or sender in core.shard.neighbours.ids
+        known = core.knows(sender)
         self._book.read(sender, self._loop.time(), known=known, full=len(found) == page)
 
-    def _take(self, core: ShardCore, sender: int, found: list[OutboxMessage]) -> int:
+    def _take(self, core: Counted, sender: int, found: list[OutboxMessage]) -> int:
         """Put what was read into the mailbox. Returns how much of it was news. Raises LinkError."""
         messages = [message_of(message.body) for message in found]
         for message, stored in zip(messages, found, strict=True):
@@ -176,7 +186,7 @@ class Sweeper:
             messages = self._lost(core, sender, messages[0].number) + messages
         return self._reception.messages(messages, self._loop.time())
 
-    def _lost(self, core: ShardCore, sender: int, first: int) -> list[ShardMessage]:
+    def _lost(self, core: Counted, sender: int, first: int) -> list[ShardMessage]:
         """Empty messages in the place of those that no outbox has any more, once two reads have shown it.
 
         Outboxes are trimmed only up to what their receivers have acked. So a hole means that the store has lost what

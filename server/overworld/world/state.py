@@ -164,7 +164,7 @@ class Shard:
             arrived = self._messages[kind.__name__] = MessageColumns.none(self._message_fields(kind))
         return arrived
 
-    def send_to_place(self, kind: type[Message], x: Ints, y: Ints, /, **fields: Ints) -> None:
+    def send_to_place(self, kind: type[Message], x: Ints, y: Ints, /, **fields: Ints | int) -> None:
         """Tell the shards that own the places (x, y), int64[n] position units; it arrives there in a tick or two.
 
         `fields`: every field of the message, int64[n] or one number. A place of this very shard is served as well.
@@ -172,7 +172,7 @@ class Shard:
         x, y = np.asarray(x, np.int64), np.asarray(y, np.int64)
         self.outgoing.add(kind.__name__, self.grid.shards_of(x, y), None, self._values(kind, len(x), fields))
 
-    def send_to_entity(self, kind: type[Message], ids: Ints, shards: Ints, /, **fields: Ints) -> None:
+    def send_to_entity(self, kind: type[Message], ids: Ints, shards: Ints | int, /, **fields: Ints | int) -> None:
         """Tell whichever shard has these entities, int64[n]. `shards`: where they were last known to be, int64[n] or
         one number; a shard they left passes the message on after them, for a minute.
         """
@@ -196,7 +196,7 @@ class Shard:
         """What arrived for this tick, by the message kind's name."""
         self._messages = messages
 
-    def _values(self, kind: type[Message], count: int, fields: dict[str, Ints]) -> Ints:
+    def _values(self, kind: type[Message], count: int, fields: dict[str, Ints | int]) -> Ints:
         names = self._message_fields(kind)
         if set(fields) != set(names):
             raise ValueError(f"{kind.__name__} has the fields {sorted(names)}, not {sorted(fields)}")
