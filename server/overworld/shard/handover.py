@@ -121,5 +121,5 @@ def decode_batch(kind: str, own_shard: int, fields: int, body: bytes) -> Batch:
 def _moments(table: Table) -> list[int]:
     """Places of the columns that hold tick numbers."""
     kind = table.kind
-    names = {c.name for c in kind.near + kind.owner + kind.server if c.field.moment}
-    return [i for i, name in enumerate(kind.names) if name in names]
+    moments = [c.name for c in kind.near + kind.owner + kind.server if c.field.moment]
+    return [kind.names.index(name) for name in moments]
