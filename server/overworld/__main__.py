@@ -15,6 +15,7 @@ import click
 
 from overworld import __version__, settings
 from overworld.commands import health, logs, running
+from overworld.commands.admin import admin
 from overworld.commands.title_loader import installed_titles, load_title
 from overworld.commands.wiring import SETTINGS, past_of, redis_of, settings_of, stores_of, world_of
 from overworld.errors import OverworldError, SettingsError
@@ -291,6 +292,9 @@ def archive(world: str | None, data: Path | None, archived: bool) -> None:
 
 def _tell(text: str) -> None:
     click.echo(text, err=True)
+
+
+main.add_command(admin)
 
 
 # ---------------------------------------------------------------- small ones

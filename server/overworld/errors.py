@@ -7,6 +7,7 @@ OverworldError
 +-- LinkError                the stream between a gateway and a worker broke a rule
 +-- ClientStopped            a client's session is over and will not be taken up again (has a close code)
 +-- DivergenceError          a replay disagrees with the journal's digest
++-- AdminError               what an operator asked for cannot be done (has an HTTP status)
 +-- StoreError
     +-- StoreUnavailable     Redis or blob storage did not answer; whether it acted is unknown
     |   +-- NotReplicated    written, but the commit level was not reached in time
@@ -52,6 +53,15 @@ class WireError(OverworldError):
 
 class LinkError(OverworldError):
     """The stream between a gateway and a worker broke a rule."""
+
+
+class AdminError(OverworldError):
+    """What an operator asked for cannot be done."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        """`status`: of the HTTP answer."""
+        super().__init__(reason)
+        self.status = status
 
 
 class ClientStopped(OverworldError):

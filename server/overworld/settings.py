@@ -6,6 +6,7 @@ What all processes of a world must agree on is not here: that is the world contr
     OVERWORLD_*           ClusterSettings   every process of the cluster
     OVERWORLD_WORKER_*    WorkerSettings
     OVERWORLD_GATEWAY_*   GatewaySettings
+    OVERWORLD_ADMIN_*     AdminSettings      whoever asks a cluster something
 
 Times and sizes carry their unit at the end of the name. No `.env` file is read.
 """
@@ -256,6 +257,15 @@ class GatewaySettings(_Settings):
     def origins_allowed(self) -> frozenset[str]:
         """The origins as a set."""
         return frozenset(filter(None, (part.strip() for part in self.origins.split(","))))
+
+
+class AdminSettings(_Settings):
+    """`overworld admin`: whom to ask."""
+
+    model_config = SettingsConfigDict(env_prefix="OVERWORLD_ADMIN_")
+
+    url: str = Field("", description="http://host:port of the internal port of any worker or gateway.")
+    token: SecretStr = Field(SecretStr(""), description="A token for it; empty: signed with the cluster key.")
 
 
 def parse_shards(text: str) -> tuple[int, int]:

@@ -26,13 +26,12 @@ from aiohttp import web
 
 from overworld import telemetry
 from overworld.admin.cluster import Cluster
-from overworld.admin.node import AdminError, Node, text_of
+from overworld.admin.node import PATH, Node, text_of
 from overworld.admin.tokens import AdminTokens, Caller
-from overworld.errors import StoreError
+from overworld.errors import AdminError, StoreError
 
 log = structlog.get_logger(__name__)
 
-PATH = "/admin/v1"
 BODY_BYTES_MAX = 16 << 10
 NAME_CHARS_MAX = 256
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)

@@ -12,9 +12,9 @@ from typing import Any
 
 import aiohttp
 
-from overworld.admin.node import AdminError, Node
+from overworld.admin.node import PATH, Node
 from overworld.admin.tokens import ADMIN, READ, AdminTokens, Caller
-from overworld.errors import StoreError
+from overworld.errors import AdminError, StoreError
 from overworld.store.ports import Directory, Member, Role
 
 ASK_TIMEOUT_S = 3.0
@@ -261,7 +261,7 @@ class Cluster:
             self._session = aiohttp.ClientSession()
         scope = ADMIN if caller.may_write else READ
         token = self._tokens.issue(f"{caller.who} via {self._node.name}", time.time(), TOKEN_TTL_S, scope)
-        url = f"http://{member.http}/admin/v1/self" + (f"/{path}" if path else "")
+        url = f"http://{member.http}{PATH}/self" + (f"/{path}" if path else "")
         try:
             async with self._session.request(
                 method,

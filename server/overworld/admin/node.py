@@ -6,19 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from overworld.errors import OverworldError
+from overworld.errors import AdminError
 from overworld.store.ports import Role
 
+PATH = "/admin/v1"
 View = Callable[[], dict[str, Any]]
 Action = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
-
-
-class AdminError(OverworldError):
-    """What is asked for cannot be done; `status`: of the HTTP answer."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 @dataclass(frozen=True)

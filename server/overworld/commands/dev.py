@@ -24,10 +24,13 @@ from rich.panel import Panel
 from rich.table import Table
 
 from overworld.commands.children import Child, Family, Program
+from overworld.commands.dev_folder import tell_admin_urls
 from overworld.errors import SettingsError
 from overworld.store.local_redis import LocalRedis
 
 HOST = "127.0.0.1"
+ADMIN_DATA = Path(".overworld")
+"""Where `overworld admin` looks when it is told nothing."""
 REDIS_PORT = 7379
 READY_S = 60.0
 BOTS_STOP_S, GATEWAYS_STOP_S, WORKERS_STOP_S = 15.0, 15.0, 40.0
@@ -96,6 +99,7 @@ class Dev:
             stopping.cancel()
             return 0 if await self._stop() else 1
         finally:
+            tell_admin_urls(self._options.data, [])
             self._family.kill()
             await self._redis.stop()
 
@@ -115,6 +119,8 @@ class Dev:
         self._gateways = [self._family.add(self._gateway(i)) for i in range(options.gateways)]
         if trouble := await self._family.until_ready([*self._workers, *self._gateways], READY_S):
             raise SettingsError(f"{trouble}\nlogs are in {options.data / 'logs'}")
+        asked = [*self._workers, *self._gateways]
+        tell_admin_urls(options.data, [f"http://{HOST}:{child.program.ready_port}" for child in asked])
         if options.bots:
             self._say(f"{options.bots} bots")
             self._bots = [self._family.add(self._bot_process())]
@@ -209,6 +215,8 @@ class Dev:
         for child in self._workers:
             status = f"http://{HOST}:{child.program.ready_port}/status"
             table.add_row(child.program.name, f"{status}  pid {child.pid}")
+        beside = "" if options.data == ADMIN_DATA else f" --data {options.data}"
+        table.add_row("admin", f"overworld admin list workers{beside}")
         table.add_row("redis", f"{self._redis.url}  pid {self._redis.pid}")
         table.add_row("commit", COMMIT_LEVELS[options.commit_level])
         if self._bots:

@@ -20,7 +20,7 @@ from overworld.commands.dev_folder import folder_redis, folder_settings
 from overworld.commands.title_loader import load_title
 from overworld.errors import SettingsError, StoreError
 from overworld.game import Title, contract_of
-from overworld.settings import ClusterSettings, GatewaySettings, WorkerSettings, parse_shards
+from overworld.settings import AdminSettings, ClusterSettings, GatewaySettings, WorkerSettings, parse_shards
 from overworld.store.archive import Archive
 from overworld.store.blobs import open_blobs
 from overworld.store.group_commit import GroupCommit
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from overworld.shard.core import ShardCore
     from overworld.worker.history import History
 
-SETTINGS = (ClusterSettings, WorkerSettings, GatewaySettings)
+SETTINGS = (ClusterSettings, WorkerSettings, GatewaySettings, AdminSettings)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from overworld.admin.node import AdminError, Node, View, flag_of, number_of
+from overworld.admin.node import Node, View, flag_of, number_of
+from overworld.errors import AdminError
 from overworld.store.ports import Role
 from overworld.worker.balance import BalanceRules, Floor, plan
 from overworld.worker.balancer import Balancer, Picture, unbalanced
