@@ -234,3 +234,38 @@ def test_live_workers_together_take_every_vacant_shard_once(
         claimed += taken(b, 0.0, tuple(workers), mine)
     assert len(claimed) == len(set(claimed))
     assert set(claimed) == vacant
+
+
+# ---------------------------------------------------------------- standbys, and shards that come under one's address
+
+
+@given(shards=st.integers(1, 30), mine=st.integers(0, 10))
+def test_a_dead_owners_shards_go_to_their_standbys_at_once_whatever_the_balance(shards: int, mine: int) -> None:
+    rules = LeaseRules(ttl_s=1.0, shards_max=100, standbys=1, followed_max=100)
+    heads = dict.fromkeys(range(shards), head(B))
+    own = range(shards, shards + mine)
+    seen = {address: book(shards + mine, address, rules) for address in (A, C)}
+    followed = {}
+    for address, b in seen.items():
+        b.looked(heads | dict.fromkeys(own, head(A)), 0.0)
+        followed[address] = b.to_follow((A, B, C), own if address == A else ())
+        b.suspect(B)
+        b.looked(heads | dict.fromkeys(own, head(A)), 0.1)
+    got = {A: taken(seen[A], 0.1, (A, C), tuple(own)), C: taken(seen[C], 0.1, (A, C))}
+    assert sorted(got[A] + got[C]) == list(range(shards))
+    for address, of_it in got.items():
+        assert set(of_it) == followed[address] & set(range(shards))
+
+
+def test_without_standbys_nothing_is_followed() -> None:
+    b = book(3)
+    b.looked(dict.fromkeys(range(3), head(B)), 0.0)
+    assert not b.to_follow((A, B, C), ())
+
+
+def test_a_shard_under_ones_own_address_is_taken_at_once_whatever_the_balance() -> None:
+    b = book(4)
+    b.looked({0: head(A), 1: head(B), 2: head(B), 3: head(A)}, 0.0)
+    assert taken(b, 0.0, (A, B), (3,)) == [0]
+    assert b.why_not(1, (0, 3), 0.0) == ""
+    assert "only shards 0 to 3" in b.why_not(4, (), 0.0)

@@ -32,7 +32,7 @@ class Links:
         """`on_question`: gets what other workers ask about moving shards; None where that is not possible here."""
         self._on_question = on_question
         self._receptions: dict[int, Reception] = {}
-        self._open: set[Link] = set()
+        self._open: dict[Link, None] = {}
         self._told: dict[tuple[int, int], float] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -69,7 +69,7 @@ class Links:
 
     def on_link(self, link: Link) -> Links:
         """A gateway has proved that it belongs to the cluster."""
-        self._open.add(link)
+        self._open[link] = None
         return self
 
     def on_message(self, link: Link, message: link_pb2.LinkMessage) -> None:
@@ -83,7 +83,7 @@ class Links:
 
     def on_lost(self, link: Link, reason: str) -> None:
         """A gateway is gone, or only its stream: its sessions may come back."""
-        self._open.discard(link)
+        self._open.pop(link, None)
         for key in [key for key in self._told if key[0] == id(link)]:
             del self._told[key]
         now_s = self._loop.time()
