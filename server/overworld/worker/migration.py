@@ -143,8 +143,10 @@ class Migrations:
                     log.warning("shard_not_moved", shard=shard, to=to, result=outcome.result, reason=outcome.reason)
 
         moving = [asyncio.create_task(one(shard)) for shard in left]
-        if moving:
-            await asyncio.wait(moving, timeout=timeout_s)
+        try:
+            if moving:
+                await asyncio.wait(moving, timeout=timeout_s)
+        finally:
             await tasks.end(moving)
         return len(self._keeper.hosts)
 
