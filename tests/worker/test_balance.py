@@ -41,6 +41,7 @@ class World:
         self.failing: set[str] = set()
         self.now_s = 0.0
         self._due: list[tuple[float, Move]] = []
+        self._seen: dict[int, tuple[str, float]] = {}
 
     def look(self, noise: float = 0.0) -> list[Move]:
         """One look, half a second later; checks what must hold at every one."""
@@ -52,19 +53,23 @@ class World:
                 self.owners[due[1].shard] = due[1].target
                 self.moved.append((self.now_s, due[1]))
             self.balance.ended(due[1], moved, self.now_s)
-        shards = [
-            ShardState(n, self.owners[n], cost * (1 + self.chance.uniform(-noise, noise)))
-            for n, cost in self.costs.items()
-        ]
+        shards = [self._told(n, cost * (1 + self.chance.uniform(-noise, noise))) for n, cost in self.costs.items()]
         moves = self.balance.look(self.workers.values(), shards, self.now_s)
         for move in moves:
-            assert move.source == self.owners[move.shard]
+            assert move.source == self.owners[move.shard], "it knows where it has moved it"
             assert move.source != move.target
             assert self.workers[move.target].takes
             self._due.append((self.now_s + self.chance.uniform(0.1, 3.0), move))
         on_their_way = [move.shard for _, move in self._due]
         assert len(on_their_way) == len(set(on_their_way)) <= self.rules.moves_at_once_max
         return moves
+
+    def _told(self, shard: int, cost: float) -> ShardState:
+        """Owners are seen a look late, and a new one does not know the cost for two seconds."""
+        owner, since_s = self._seen.setdefault(shard, (self.owners[shard], -1e9))
+        if owner != self.owners[shard]:
+            self._seen[shard] = self.owners[shard], self.now_s
+        return ShardState(shard, owner, cost if self.now_s - since_s >= 2 else None)
 
     def run(self, seconds: float, noise: float = 0.0) -> int:
         """Look for so long. Returns how many moves began."""
@@ -142,6 +147,14 @@ def test_a_new_worker_gets_its_share_of_cheap_shards(workers: int, seed: int) ->
     assert any(move.target == "new" for move in world.balance.under_way) or world.counts()["new"]
     world.run(120)
     assert min(world.counts().values()) >= 3, f"new since {began_s} s: {world.counts()}"
+
+
+@few
+@given(st.integers(2, 6), st.integers(1, 5), st.integers(1, 8), st.integers(0, 2**32))
+def test_no_more_is_moved_than_must_be(workers: int, each: int, at_once: int, seed: int) -> None:
+    world = World(workers, [40.0] * workers * each, replace(RULES, moves_at_once_max=at_once), seed)
+    above = sum(max(0, count - each) for count in world.counts().values())
+    assert world.run(120) <= above
 
 
 def test_cost_counts_not_the_number_of_shards() -> None:

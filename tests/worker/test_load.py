@@ -89,5 +89,5 @@ def test_the_picture_is_what_live_workers_tell() -> None:
         ShardState(0, "a:1", 30.0),
         ShardState(1, "b:1", 10.0),
         ShardState(2, "c:1", 5.0, movable=False),
-        ShardState(3, "a:1", 0.0, movable=False),
+        ShardState(3, "a:1", None),
     ]

@@ -30,6 +30,8 @@ from overworld.settings import AdminSettings
 TIMEOUT_S = 65.0
 TOKEN_TTL_S = 60.0
 POLL_S = 0.5
+LINE_CHARS_MAX = 250
+"""Lines are as long as they need to be: a terminal folds them, and a name that is cut off is of no use."""
 DATA = Path(".overworld")
 
 COLUMNS: Mapping[str, Sequence[str]] = {
@@ -136,7 +138,7 @@ def _with_session(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--json", "as_json", is_flag=True, help="The answer as JSON.")
     @functools.wraps(command)
     def wrapped(url: str, data: Path | None, as_json: bool, **options: Any) -> None:
-        command(Session(Remote(*find(url, data)), Console(width=None), as_json), **options)
+        command(Session(Remote(*find(url, data)), Console(width=LINE_CHARS_MAX), as_json), **options)
 
     return wrapped
 

@@ -20,9 +20,11 @@ are new ones.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 FAILED_REST_S_MIN, FAILED_REST_S_MAX = 2.0, 60.0
+ARRIVED_S = 3.0
+"""For this long a shard is believed to be where it was moved to, whatever is told."""
 START_WEIGHT, STOP_WEIGHT = 0.7, 0.9
 """A shard that weighs as much as the difference only changes which of the two workers has it."""
 
@@ -45,11 +47,13 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class ShardState:
-    """One shard that a worker owns. `cost`: CPU ms a second. `movable`: it runs, and nobody else moves it."""
+    """One shard that a worker owns. `cost`: CPU ms a second; None where its owner does not know it yet: then it is not
+    moved. `movable`: nobody else moves it.
+    """
 
     shard: int
     owner: str
-    cost: float = 0.0
+    cost: float | None = 0.0
     movable: bool = True
 
 
@@ -102,7 +106,7 @@ class Floor:
 
     def weight(self, shard: ShardState) -> float:
         """CPU ms a second."""
-        return shard.cost + self.rules.shard_ms_per_s
+        return (shard.cost or 0.0) + self.rules.shard_ms_per_s
 
     def target(self, barred: frozenset[str] = frozenset()) -> str | None:
         """The worker with the lowest load that has room, without those in `barred`."""
@@ -144,6 +148,8 @@ class Balance:
         self._rules = rules
         self._under_way: dict[int, Move] = {}
         self._owners: dict[int, str] = {}
+        self._arrived: dict[int, tuple[str, float]] = {}
+        self._costs: dict[int, float] = {}
         self._rests_until_s: dict[int, float] = {}
         self._failed: dict[tuple[int, str], tuple[float, float]] = {}
         self._since_s: float | None = None
@@ -156,7 +162,7 @@ class Balance:
 
     def look(self, workers: Iterable[WorkerState], shards: Iterable[ShardState], now_s: float) -> list[Move]:
         """The moves to begin now, the most urgent first. They count as begun: `ended` must be called for each."""
-        states = {state.shard: state for state in shards}
+        states = {state.shard: self._completed(state, now_s) for state in shards}
         self._watch_owners(states, now_s)
         floor = Floor({worker.address: worker for worker in workers}, states, self._rules)
         for move in self._under_way.values():
@@ -173,6 +179,7 @@ class Balance:
         del self._under_way[move.shard]
         if moved:
             self._owners[move.shard] = move.target
+            self._arrived[move.shard] = move.target, now_s + ARRIVED_S
             self._rests_until_s[move.shard] = now_s + self._rules.rest_s
             self._failed.pop((move.shard, move.target), None)
             return
@@ -185,6 +192,20 @@ class Balance:
     @property
     def _room(self) -> int:
         return max(0, self._rules.moves_at_once_max - len(self._under_way))
+
+    def _completed(self, shard: ShardState, now_s: float) -> ShardState:
+        """What is told is older than what we know: of a shard that was just moved, the owner; and the cost, which its new
+        owner has yet to find out.
+        """
+        owner, until_s = self._arrived.get(shard.shard, (shard.owner, 0.0))
+        if owner != shard.owner and now_s < until_s:
+            shard = replace(shard, owner=owner, movable=False)
+        else:
+            self._arrived.pop(shard.shard, None)
+        if shard.cost is None:
+            return replace(shard, cost=self._costs.get(shard.shard, 0.0), movable=False)
+        self._costs[shard.shard] = shard.cost
+        return shard
 
     def _watch_owners(self, shards: dict[int, ShardState], now_s: float) -> None:
         """A shard whose owner changed rests, whoever moved it. What is long over is forgotten."""
@@ -205,7 +226,7 @@ class Balance:
         """Shards of workers that are to be emptied, the heaviest first."""
         leaving = [s for s in floor.shards.values() if s.movable and _emptied(floor, s)]
         moves: list[Move] = []
-        for shard in sorted(leaving, key=lambda s: (-s.cost, s.shard)):
+        for shard in sorted(leaving, key=lambda s: (-floor.weight(s), s.shard)):
             target = floor.target(self._barred(shard.shard, now_s))
             if len(moves) < self._room and target is not None:
                 moves.append(Move(shard.shard, shard.owner, target))

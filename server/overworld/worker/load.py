@@ -102,8 +102,8 @@ class LoadBook:
 
 
 def picture(members: Iterable[Member], owners: Mapping[int, str]) -> tuple[list[WorkerState], list[ShardState]]:
-    """What there is to balance, from the announcements of live workers and the heads' addresses by shard. A shard that
-    its owner says nothing of is not movable: it is being recovered, or has just begun.
+    """What there is to balance, from the announcements of live workers and the heads' addresses by shard. The cost of a
+    shard that its owner says nothing of is None: it is being recovered, or has just begun.
     """
     loads = {member.address: member.load for member in members}
     workers = [
@@ -124,5 +124,5 @@ def picture(members: Iterable[Member], owners: Mapping[int, str]) -> tuple[list[
             cost = loads[owner].get(f"{_PREFIX}{shard}", otherwise[owner])
             # Who stops hands its shards over by itself.
             stops = bool(loads[owner].get(DRAINING))
-            shards.append(ShardState(shard, owner, cost or 0.0, movable=cost is not None and not stops))
+            shards.append(ShardState(shard, owner, cost, movable=not stops))
     return workers, shards
