@@ -13,9 +13,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from loadtest.cluster import Cluster, Shape
+from loadtest.findings import Findings
 from loadtest.pauses import Fault, Noticed, noticed
 from loadtest.replicated import ReplicatedCluster
-from loadtest.trial import Findings, Trial
+from loadtest.trial import Trial
 from overworld.store import keys
 
 TICKS_AFTER = 20

@@ -15,60 +15,35 @@ and equals the replay of the surviving journal at every single tick; acknowledge
 from __future__ import annotations
 
 import asyncio
+import math
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import psutil
 
 from loadtest import history
 from loadtest.audit import AuditCollector
-from loadtest.census import Account, account
+from loadtest.census import account
 from loadtest.cluster import Cluster, Shape
-from loadtest.compare import Comparison, Traffic, compare, endings, traffic
+from loadtest.compare import compare, endings, traffic
 from loadtest.crowd import Crowd, Order, split
-from loadtest.figures import percentiles
-from loadtest.inputs import InputAudit, audit_inputs
+from loadtest.findings import Findings
+from loadtest.inputs import audit_inputs
 from loadtest.journal import JournalCollector, Lineage, Replayed, applied_inputs, replay
+from loadtest.metrics import Metrics
 from loadtest.takeovers import Loss, Pauses, pauses, residents
 from loadtest.worlds import world_of
 
 JOIN_S = 120.0
-SETTLE_S = 2.0
-
-
-@dataclass
-class Findings:
-    """What the offline check of a run came to."""
-
-    bots: int
-    ticks: int = 0
-    tick_ms: float = 0.0
-    """From one tick to the next."""
-    shards: int = 0
-    cpu_s: dict[str, float] = field(default_factory=dict)
-    load: float = 0.0
-    audited: Comparison = field(default_factory=Comparison)
-    """Against the workers' own word."""
-    replayed: Comparison = field(default_factory=Comparison)
-    """Against the replay of the surviving journal."""
-    inputs: InputAudit = field(default_factory=InputAudit)
-    journal_faults: list[str] = field(default_factory=list)
-    replay_faults: list[str] = field(default_factory=list)
-    doubles: list[str] = field(default_factory=list)
-    """Inputs applied more than once, or out of order."""
-    account: Account = field(default_factory=Account)
-    """Where every entity was at every tick."""
-    digests_compared: int = 0
-    side_branches: int = 0
-    endings: Counter[str] = field(default_factory=Counter)
-    lost_sockets: int = 0
-    traffic: Traffic = field(default_factory=Traffic)
-    players: dict[str, int] = field(default_factory=dict)
-    """Sums of the title's own columns over all players, at the end."""
+CROWD = 200
+"""Bots of one process."""
+SETTLE_S = 1.0
+STEPS = ("tick", "tick_late", "journal_append", "release")
+"""What is told of the workers' own measures."""
+SHARES = (0.5, 0.99)
 
 
 class Trial:
@@ -80,14 +55,15 @@ class Trial:
         shape: Shape,
         bots: int,
         *,
-        crowds: int = 2,
+        crowds: int = 0,
         brain: str = "auto",
         light: bool = False,
         cluster: Cluster | None = None,
         say: Callable[[str], object],
     ) -> None:
-        """`light`: bots keep no picture themselves (their histories have all of it). `cluster`: one of another kind
-        than `Cluster` itself; it has the same folder and shape.
+        """`crowds`: processes of bots; 0: as many as they need. `light`: bots keep no picture themselves (their
+        histories have all of it). `cluster`: one of another kind than `Cluster` itself; it has the same folder and
+        shape.
         """
         self.folder = folder
         self.shape = shape
@@ -98,9 +74,11 @@ class Trial:
         self.crowds: list[Crowd] = []
         self.cpu_s: dict[str, float] = {}
         """CPU seconds of each process at the end of the last `play`."""
+        self.workers = Metrics({})
+        """Of all workers that lived then, together."""
         self.load = 0.0
         """The machine's load average then: above its cores, times are other people's too."""
-        self._parts = split(bots, crowds)
+        self._parts = split(bots, crowds or math.ceil(bots / CROWD))
         self._brain, self._light = brain, light
         self.replays: dict[int, Replayed] = {}
         """Every shard's journal, replayed, after `findings`."""
@@ -161,8 +139,14 @@ class Trial:
     def _note_cpu(self) -> None:
         """CPU seconds of every process now, and for how long they ran: for whoever asks why it was slow."""
         self.cpu_s = {node.name: node.process.cpu_s() for node in self.cluster.nodes if node.process.alive}
-        self.cpu_s["bots"] = sum(psutil.Process(crowd.pid).cpu_times().user for crowd in self.present)
+        pids = {f"bots-{i}": crowd.pid for i, crowd in enumerate(self.present)}
+        pids |= {"redis": self.cluster.redis.pid, "observer": os.getpid()}
+        for name, pid in pids.items():
+            times = psutil.Process(pid).cpu_times()
+            self.cpu_s[name] = times.user + times.system
         self.load = os.getloadavg()[0]
+        scrapes = [node.metrics() for node in self.cluster.workers if node.process.alive]
+        self.workers = reduce(Metrics.plus, scrapes, Metrics({}))
 
     @property
     def playing(self) -> int:
@@ -213,6 +197,11 @@ class Trial:
         grid = self.contract.grid
         found = Findings(self.bots, cpu_s=dict(self.cpu_s), load=self.load, shards=grid.shard_count)
         found.tick_ms = grid.tick_interval_us / 1000
+        for name in STEPS:
+            quantiles = {
+                f"p{share * 100:g}": self.workers.quantile(f"overworld_{name}_seconds", share) for share in SHARES
+            }
+            found.steps_ms[name] = {share: 1000 * (seconds or 0.0) for share, seconds in quantiles.items()}
         lineages = [self.lineage(shard) for shard in range(found.shards)]
         self.replays = {lineage.shard: self._replay(lineage, found) for lineage in lineages}
         truths = {shard: replayed.truth for shard, replayed in self.replays.items()}
@@ -244,42 +233,3 @@ class Trial:
             found.players[name] = found.players.get(name, 0) + total
         self.say(f"replayed shard {lineage.shard}: {len(lineage.records)} ticks")
         return replayed
-
-
-def figures_of(found: Findings) -> dict[str, Any]:
-    """The figures of a run, for a proof's summary."""
-
-    def pictures(part: Comparison) -> dict[str, Any]:
-        return {
-            "comparisons": part.comparisons,
-            "bots": len(part.bots),
-            "cells": part.cells,
-            "entities": part.entities,
-            "fields": part.fields,
-            "mismatches": part.mismatches,
-            "whole_views": part.whole_views / part.comparisons if part.comparisons else 0.0,
-        }
-
-    return {
-        "bots": found.bots,
-        "shards": found.shards,
-        "ticks_replayed": found.ticks,
-        "digests_compared": found.digests_compared,
-        "handovers": found.account.handovers,
-        "entities_handed_over": len(found.account.hops),
-        "entities": found.account.entities_last,
-        "pictures_against_workers": pictures(found.audited),
-        "pictures_against_replay": pictures(found.replayed),
-        "owner_values_compared": found.replayed.owns,
-        "frames": found.replayed.frames,
-        "bytes_per_bot_s": found.traffic.bytes_per_bot_second,
-        "frames_per_bot_s": found.traffic.frames_per_bot_second,
-        "frame_gap_ms": percentiles(found.replayed.gaps_ms, 50, 99),
-        "inputs_sent": found.inputs.sent,
-        "inputs_acked": found.inputs.acked,
-        "inputs_sent_again": found.inputs.sent_again,
-        "lost_sockets": found.lost_sockets,
-        "players": found.players,
-        "cpu_s": found.cpu_s,
-        "load_average": found.load,
-    }

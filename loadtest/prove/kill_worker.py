@@ -16,10 +16,11 @@ from pathlib import Path
 
 from loadtest.cluster import Shape
 from loadtest.figures import percentiles
+from loadtest.findings import Findings
 from loadtest.prove.proof import Proof
 from loadtest.prove.soundness import require_sound
 from loadtest.takeovers import Loss, Pauses, owners, until_taken_over
-from loadtest.trial import Findings, Trial
+from loadtest.trial import Trial
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ from pathlib import Path
 
 from loadtest.cluster import Cluster, Node, Shape
 from loadtest.figures import percentiles
+from loadtest.findings import Findings
 from loadtest.moving import Mover
 from loadtest.prove.proof import Proof
 from loadtest.prove.soundness import require_sound
 from loadtest.takeovers import Loss, Pauses, owners, until_taken_over
-from loadtest.trial import Findings, Trial
+from loadtest.trial import Trial
 
 READY_S = 60.0
 POLL_S = 0.1

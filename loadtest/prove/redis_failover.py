@@ -22,11 +22,11 @@ from pathlib import Path
 from loadtest.cluster import Shape
 from loadtest.failovers import Outage, Split, outages, play, splits
 from loadtest.figures import percentiles
+from loadtest.findings import Findings
 from loadtest.machine import REPOSITORY
 from loadtest.pauses import Noticed
 from loadtest.prove.proof import Proof
 from loadtest.prove.soundness import require_sound
-from loadtest.trial import Findings
 
 LEASES = {"OVERWORLD_WORKER_LEASE_TTL_S": "2"}
 """As where Redis fails over: an owner must be able to stand still for as long as that takes."""

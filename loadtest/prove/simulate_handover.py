@@ -41,4 +41,4 @@ def run(proof: Proof, options: Options) -> None:
 
 def faults(log: Iterable[str]) -> Counter[str]:
     """What went wrong how often: the first word of what was noted, after the time."""
-    return Counter(line.split(None, 1)[1].split()[0] for line in log if " " in line.strip())
+    return Counter(line.split()[1].strip(",:") for line in log if len(line.split()) > 1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from loadtest.findings import Findings, figures_of
 from loadtest.prove.proof import Proof
-from loadtest.trial import Findings, figures_of
 
 
 def require_sound(proof: Proof, found: Findings, prefix: str = "", *, conserved: bool = True) -> None:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.cluster import Shape
+from loadtest.findings import Findings
 from loadtest.prove.proof import Proof
 from loadtest.prove.soundness import require_sound
-from loadtest.trial import Findings, Trial
+from loadtest.trial import Trial
 
 
 @dataclass(frozen=True)

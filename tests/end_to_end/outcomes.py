@@ -10,10 +10,10 @@ from typing import Any
 from redis.asyncio import Redis
 
 from loadtest.cluster import Cluster, Node
+from loadtest.findings import Findings
 from loadtest.history import BotHistory, Event
 from loadtest.prove.proof import Proof
 from loadtest.prove.soundness import require_sound
-from loadtest.trial import Findings
 from overworld.client.mirror import LightMirror
 from overworld.store import keys
 
