@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from dataclasses import dataclass
 
 from overworld.game import Title, contract_of
@@ -52,6 +53,12 @@ class Deployment:
         self.gateways: dict[Process, RunningGateway] = {}
         self.bots: list[Bot] = []
         self._started = 0
+        self.gone: list[Process] = []
+        """Workers that have stopped in order and were not replaced yet."""
+        self.moves: Counter[str] = Counter()
+        """Migrations that were asked for, by result."""
+        self.standbys = random.Random(chance.getrandbits(64)).randrange(2)
+        """Workers that follow each shard."""
 
     # ------------------------------------------------------------ processes
 
@@ -75,6 +82,33 @@ class Deployment:
         self.workers.pop(process, None)
         self.gateways.pop(process, None)
 
+    def migrate(self, asked: Process, shard: int, to: Process) -> None:
+        """Ask a worker to have a shard moved to another."""
+        worker, address = self.workers[asked], self.workers[to].address
+
+        async def move() -> None:
+            outcome = await worker.migrate(shard, address)
+            self.moves[outcome.result] += 1
+
+        self.loop.start(asked, move())
+
+    def drain(self, process: Process) -> None:
+        """SIGTERM to a worker; another one starts once it is gone."""
+        worker = self.workers.pop(process)
+
+        async def stop() -> None:
+            await worker.stop()
+            self.gone.append(process)
+
+        self.loop.start(process, stop())
+
+    def replace_gone(self) -> None:
+        """Another worker for each that was drained."""
+        for process in self.gone:
+            self.loop.kill(process)
+            self.start_worker()
+        self.gone.clear()
+
     async def _run_worker(self, process: Process) -> None:
         settings = load(
             WorkerSettings,
@@ -83,6 +117,9 @@ class Deployment:
             snapshot_interval_s=2.0,
             start_wait_s=0.3,
             balance=False,
+            standbys=self.standbys,
+            stop_timeout_s=6.0,
+            move_timeout_s=5.0,
         )
         ownership = MemoryOwnership(self.redis, WORLD, self.commit, self._faults(self.redis_weather))
         self.ownerships.append(ownership)

@@ -69,6 +69,29 @@ class Troublemaker:
 
         self.later(self.chance.uniform(0.1, 0.4), freeze)
 
+    def migrate(self) -> None:
+        """Some shards are moved to workers drawn by chance, whoever runs them: some at once, some to two at once."""
+        workers = [process for process, worker in self.deployment.workers.items() if worker.address]
+        for _ in range(self.chance.randint(1, 4)):
+            if len(workers) > 1:
+                asked, to = self.chance.choice(workers), self.chance.choice(workers)
+                shard = self.chance.randrange(self.deployment.contract.grid.shard_count)
+                self.note(f"{asked.name}: move shard {shard} to {to.name}")
+                self.deployment.migrate(asked, shard, to)
+
+    def migrate_and_kill(self) -> None:
+        """A worker dies in the middle of migrations."""
+        self.migrate()
+        self.later(self.chance.uniform(0, 0.3), self.kill_worker)
+
+    def drain(self) -> None:
+        """SIGTERM to a worker; another one starts when it has gone."""
+        started = [process for process, worker in self.deployment.workers.items() if worker.address]
+        if started:
+            process = self.chance.choice(started)
+            self.note(f"drain {process.name}")
+            self.deployment.drain(process)
+
     def kill_gateway(self) -> None:
         """kill -9 of a gateway; another one starts at once."""
         if self.deployment.gateways:
@@ -177,6 +200,7 @@ def faults_for(level: CommitLevel) -> list[Fault]:
             of.no_blobs,
             of.tear_snapshot,
         ),
+        *(of.migrate, of.migrate, of.migrate_and_kill, of.drain),
     ]
     if level >= CommitLevel.L2:
         faults += [of.fail_over, of.fail_over]

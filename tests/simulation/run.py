@@ -95,6 +95,7 @@ async def _scenario(loop: SimulatedLoop, level: CommitLevel, chance: random.Rand
         looked_s = loop.time()
         while loop.time() < until_s:
             await asyncio.sleep(min(0.05, until_s - loop.time()))
+            deployment.replace_gone()
             failures.extend(e for t in loop.tasks if t.done() and not t.cancelled() and (e := t.exception()))
             if failures:
                 raise failures[0]
@@ -114,6 +115,8 @@ async def _scenario(loop: SimulatedLoop, level: CommitLevel, chance: random.Rand
     checker.check_entities()
     await _check_snapshots(deployment, lineage, checker)
     checker.checks["I2"] += lineage.checks
+    for result in sorted(deployment.moves):
+        checker.checks[f"migrations {result}"] += deployment.moves[result]
     outcome.ticks = sum(len(shard.entries) for shard in lineage.shards)
 
 
