@@ -53,6 +53,11 @@ class ServerClock:
         """The offset is right to within this; None until the first pong."""
         return min(self._samples)[0] / 2 if self._samples else None
 
+    @property
+    def round_trip_least_s(self) -> float:
+        """The shortest round trip of the last few; 0 until the first pong."""
+        return min(self._samples)[0] if self._samples else 0.0
+
     def server_time(self, now: float) -> float | None:
         """The server's monotonic time in seconds; None until the first pong."""
         offset = self.offset_s

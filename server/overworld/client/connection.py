@@ -25,10 +25,13 @@ import structlog
 from picows import WSError, WSHandshakeError, ws_connect
 
 from overworld.client.closes import TOLD_S_MAX, Next, Verdict
+from overworld.client.contract import ClientContract
 from overworld.client.mirror import LightMirror, Mirror
+from overworld.client.prediction import Predictor
 from overworld.client.protocol import ClientSession, SessionLimits, State
 from overworld.client.socket import Socket
 from overworld.client.statistics import Statistics
+from overworld.client.steering import Steering
 from overworld.errors import ClientStopped, WireError
 
 log = structlog.get_logger(__name__)
@@ -55,6 +58,8 @@ class Witness(Protocol):
 
 TokenSource = Callable[[], Awaitable[str]]
 """Gives a new token whenever one is needed. Raises OSError or TimeoutError where it cannot."""
+PredictorMaker = Callable[[ClientContract], Predictor]
+"""Makes a player's predictor, with the title's rule, once the world is known."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,9 @@ class Client:
     """One player. `urls`: one game socket or several gateways', tried in turn. `token`: one, or where to get them.
 
     `on_frame` is called after every frame that was applied, on the event loop; it must be quick.
+
+    With `predictor` (made at the first Welcome), inputs act on the own avatar at once, and `steering` says where to
+    draw it.
     """
 
     def __init__(
@@ -87,6 +95,7 @@ class Client:
         statistics: Statistics | None = None,
         chance: random.Random | None = None,
         witness: Witness | None = None,
+        predictor: PredictorMaker | None = None,
     ) -> None:
         self.options = options or ClientOptions()
         self.on_frame: Callable[[Client], None] | None = None
@@ -110,6 +119,8 @@ class Client:
             limits=limits,
             statistics=statistics,
         )
+        self.steering: Steering | None = None
+        self._predictor = predictor
         self._socket: Socket | None = None
         self._task: asyncio.Task[None] | None = None
         self._leaving = asyncio.Event()
@@ -158,7 +169,12 @@ class Client:
         if contract is None:
             raise ValueError("inputs are not known before the first Welcome")
         now = time.monotonic()
-        seq = self.session.submit(contract.inputs[number], values, now, self._mirror.home_tick())
+        layout = contract.inputs[number]
+        if self.steering is not None:
+            fields = {name: value for (name, _, _), value in zip(layout.fields, values, strict=True)}
+            seq = self.steering.send(layout.name, fields, now, self._mirror.home_tick())
+        else:
+            seq = self.session.submit(layout, values, now, self._mirror.home_tick())
         self._flush(now)
         return seq
 
@@ -325,11 +341,21 @@ class Client:
                 self._witness.broke(error)
             socket.close(error.close_code, error.reason)
             return
+        if applied and self._predictor is not None:
+            self._steer(now)
         self._flush(now)
         if applied:
             if self.on_frame is not None:
                 self.on_frame(self)
             self._wake_waiters()
+
+    def _steer(self, now: float) -> None:
+        contract = self._mirror.contract
+        if self.steering is None and contract is not None:
+            assert self._predictor is not None
+            self.steering = Steering(self.session, self._predictor(contract))
+        if self.steering is not None:
+            self.steering.frame(now)
 
     def _flush(self, now: float) -> None:
         if self._socket is not None:

@@ -141,6 +141,11 @@ class ClientSession:
         return len(self._unacked)
 
     @property
+    def unacked_seqs(self) -> list[int]:
+        """Their numbers, in order."""
+        return [unacked.seq for unacked in self._unacked]
+
+    @property
     def last_seq(self) -> int:
         """The number of the newest input."""
         return self._last_seq
@@ -150,7 +155,9 @@ class ClientSession:
         """The next hello takes a session up again, so it needs no fresh token."""
         return bool(self._resume)
 
-    def submit(self, kind: InputLayout, values: list[int], now: float, seen_tick: int = 0) -> int | None:
+    def submit(
+        self, kind: InputLayout, values: list[int], now: float, seen_tick: int = 0, due_tick: int = 0
+    ) -> int | None:
         """Take an input of the player; it goes out now, or when the session plays again. Returns its number.
 
         None (counted as refused) where too many are unacknowledged, or the player is leaving. Raises ValueError for
@@ -163,7 +170,7 @@ class ClientSession:
             self.statistics.inputs_refused += 1
             return None
         self._last_seq += 1
-        message = pb.Input(seq=self._last_seq, kind=kind.number, values=values, seen_tick=seen_tick)
+        message = pb.Input(seq=self._last_seq, kind=kind.number, values=values, seen_tick=seen_tick, due_tick=due_tick)
         data = pb.ClientMessage(input=message).SerializeToString()
         self._unacked.append(_Unacked(self._last_seq, data, None))
         self.statistics.inputs += 1

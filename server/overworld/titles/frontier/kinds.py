@@ -36,8 +36,9 @@ class Ship(Entity):
     score = Int32()
     flags = UInt8()
     energy = UInt8(maximum=ENERGY_MAX, audience=OWNER, default=ENERGY_MAX)
-    turn = Int8(-1, 1, audience=SERVER)
-    thrust = Int8(-1, 1, audience=SERVER)
+    turn = Int8(-1, 1, audience=OWNER)
+    thrust = Int8(-1, 1, audience=OWNER)
+    """The owner is told what is held here: with it, `prediction` needs nothing that its client does not know."""
     fire = Bool(audience=SERVER)
     tapped = Bool(audience=SERVER)
     """The trigger was pulled since the last step, even if it is let go by now."""

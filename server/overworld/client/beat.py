@@ -1,0 +1,72 @@
+"""When the ticks of one shard happen, in local time. Pure: times are arguments, in seconds.
+
+Ticks never arrive early, so the least late ones of the last seconds tell the true beat; how late the others are is the
+jitter. The length of a tick is the server's to say (time dilation): the beat slows down with it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+_WINDOW = 64
+"""Ticks whose lateness is remembered: about three seconds at 20 Hz."""
+_PAUSE_S = 0.4
+"""A tick later than this is no jitter: the shard paused or moved, and the timeline starts anew."""
+_DRIFT_S = 0.00025
+"""How far a tick may move the timeline towards later arrivals: far above a quartz's drift, far below what shows."""
+
+
+class TickBeat:
+    """The timeline of one shard's ticks as they arrive here."""
+
+    def __init__(self) -> None:
+        self.interval_s = 0.05
+        self._tick = 0
+        self._at = 0.0
+        """Local time at which `_tick` arrives when nothing delays it."""
+        self._started = False
+        self._late: deque[float] = deque(maxlen=_WINDOW)
+
+    @property
+    def started(self) -> bool:
+        """True once a tick came."""
+        return self._started
+
+    def observe(self, tick: int, tick_interval_us: int, now: float) -> bool:
+        """A tick arrived. True where the timeline had to start anew: the first tick, a pause, a long loss."""
+        self.interval_s = tick_interval_us / 1_000_000
+        expected = self._at + (tick - self._tick) * self.interval_s
+        late = now - expected
+        if not self._started or abs(late) > _PAUSE_S:
+            self._started, self._tick, self._at = True, tick, now
+            self._late.clear()
+            return True
+        self._tick, self._at = tick, expected
+        self._late.append(late)
+        least = min(self._late)
+        self._shift(least if least < 0 else min(least, _DRIFT_S))
+        return False
+
+    def tick_at(self, now: float) -> float:
+        """The tick that arrives now when nothing delays it, with its fraction."""
+        return self._tick + (now - self._at) / self.interval_s
+
+    def time_of(self, tick: float) -> float:
+        """Local time at which a tick arrives when nothing delays it."""
+        return self._at + (tick - self._tick) * self.interval_s
+
+    @property
+    def jitter_s(self) -> float:
+        """The lateness that 19 of 20 ticks stay below."""
+        ordered = sorted(self._late)
+        return max(0.0, ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)]) if ordered else 0.0
+
+    @property
+    def jitter_max_s(self) -> float:
+        """The greatest lateness remembered."""
+        return max(0.0, *self._late) if self._late else 0.0
+
+    def _shift(self, by_s: float) -> None:
+        if by_s:
+            self._at += by_s
+            self._late = deque((late - by_s for late in self._late), maxlen=_WINDOW)
