@@ -36,6 +36,8 @@ from tests.parts.ports import free_port
 HOST = "127.0.0.1"
 READY_S = 60.0
 STOP_S = 60.0
+RUN = frozenset({"running", "asleep", "away"})
+"""Phases of a shard that is in its worker's hands."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,9 @@ class Node:
         return scrape(f"{self.internal_url}/metrics")
 
     def shards(self) -> dict[int, int]:
-        """Epochs of the shards that a worker runs now, by shard; empty where it does not answer."""
+        """Epochs of the shards that a worker runs now (sleeping ones too), by shard; empty where it does not answer."""
         shards = self._status().get("shards", [])
-        return {int(s["shard"]): int(s["epoch"]) for s in shards if s["phase"] == "running"}
+        return {int(s["shard"]): int(s["epoch"]) for s in shards if s["phase"] in RUN}
 
     def standbys(self) -> dict[int, int | None]:
         """How many ticks a worker is behind with the shards it follows; None: it has no state of it yet."""

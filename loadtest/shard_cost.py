@@ -23,6 +23,8 @@ from overworld.shard.inputs import TickInputs
 from overworld.shard.record import GENESIS, Record
 
 WARM_S = 4.0
+SLEEP_S = 6.0
+"""How soon shards fall asleep where they may: late enough that all are seen to run before."""
 JOIN_S = 120.0
 POLL_S = 0.1
 ALL_RUN_S = 60.0
@@ -47,16 +49,32 @@ class WorkerCost:
     redis_cpu_ms_per_tick: float
 
 
-async def worker_cost(folder: Path, title: str, shards: str, watchers: int, seconds: float) -> WorkerCost:
-    """Run a world for some seconds in one worker. `watchers`: bots that do nothing, spread over the shards."""
-    shape = Shape(workers=1, gateways=1 if watchers else 0, title=f"loadtest.titles:{title}", shards=shards)
+@dataclass(frozen=True)
+class Scene:
+    """What a worker has to do, whatever shards it is cut into. `watchers`: bots that do nothing, spread over the
+    shards. `asleep`: shards that nobody needs may sleep.
+    """
+
+    name: str
+    title: str
+    watchers: int = 0
+    asleep: bool = False
+
+
+async def worker_cost(folder: Path, scene: Scene, shards: str, seconds: float) -> WorkerCost:
+    """Run a world for some seconds in one worker."""
+    env = {"OVERWORLD_WORKER_SLEEP_AFTER_S": str(SLEEP_S if scene.asleep else 0), "OVERWORLD_WORKER_BALANCE": "false"}
+    shape = Shape(
+        workers=1, gateways=1 if scene.watchers else 0, title=f"loadtest.titles:{scene.title}", shards=shards,
+        worker_env=env,
+    )  # fmt: skip
     async with Cluster(folder, shape) as cluster:
         worker, count = cluster.workers[0], world_of(shape)[0].grid.shard_count
         async with asyncio.timeout(ALL_RUN_S):
             while len(await asyncio.to_thread(worker.shards)) < count:
                 await asyncio.sleep(POLL_S)
-        crowd = await _watch(cluster, folder, watchers) if watchers else None
-        await asyncio.sleep(WARM_S)
+        crowd = await _watch(cluster, folder, scene.watchers) if scene.watchers else None
+        await asyncio.sleep(WARM_S + SLEEP_S if scene.asleep else WARM_S)
         before, cpu_s, redis_s = worker.metrics(), worker.process.cpu_s(), _cpu_s(cluster.redis.pid)
         began_s = time.monotonic()
         await asyncio.sleep(seconds)

@@ -136,7 +136,8 @@ async def standbys_ready(cluster: Cluster, shards: int) -> None:
 
 
 def _shape(options: Options, standbys: int = 0) -> Shape:
-    env = {"OVERWORLD_WORKER_STANDBYS": str(standbys)}
+    # Shards move when this proof says so.
+    env = {"OVERWORLD_WORKER_STANDBYS": str(standbys), "OVERWORLD_WORKER_BALANCE": "false"}
     return Shape(
         workers=options.workers, shards=options.shards, seed=options.seed, audit_ticks=100, worker_env=env
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """[shard-cost] CPU of a worker as its shards grow 1, 4, 16, 64 and the entities stay the same.
 
-One worker process with a real Redis. Three worlds: 2,000 movers that nobody looks at, the same with players who look on
-from every shard, and an empty one that nobody looks at. The slope over the shards is what one more shard costs a tick,
-whatever is in it. Then the same of the pure core alone.
+One worker process with a real Redis. Four worlds: 2,000 movers that nobody looks at, the same with players who look on
+from every shard, an empty one, and the movers in shards that may sleep, for nobody needs them. The slope over the
+shards is what one more shard costs a tick, whatever is in it. Then the same of the pure core alone.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from loadtest.prove.proof import Proof
-from loadtest.shard_cost import WorkerCost, core_part, one_more_ms, worker_cost
+from loadtest.shard_cost import Scene, WorkerCost, core_part, one_more_ms, worker_cost
 from loadtest.titles import TICK_HZ
 
-WORLDS = (("movers", "Shared", 0), ("movers_watched", "Shared", 64), ("empty", "Empty", 0))
-"""Name, title, players who look on."""
+SCENES = (
+    Scene("movers", "Shared"),
+    Scene("movers_watched", "Shared", watchers=64),
+    Scene("empty", "Empty"),
+    Scene("asleep", "Shared", asleep=True),
+)
 ENTITIES = (0, 30)
 COLUMNS = "{:>8} {:>8} {:>8} {:>10} {:>10} {:>8} {:>10}"
 
@@ -42,14 +46,14 @@ def run(proof: Proof, options: Options) -> None:
 async def in_processes(proof: Proof, options: Options, folder: Path) -> None:
     """Every world, cut into more and more shards."""
     sides = [int(side) for side in options.sides.split(",")]
-    for name, title, watchers in WORLDS:
-        costs = []
+    for scene in SCENES:
+        name, costs = scene.name, []
         for side in sides:
             shards = f"{side}x{side}"
-            cost = await worker_cost(folder / f"{name}-{side}", title, shards, watchers, options.seconds)
+            cost = await worker_cost(folder / f"{name}-{side}", scene, shards, options.seconds)
             proof.figure(f"{name}_{cost.shards}", asdict(cost))
             costs.append(cost)
-        proof.require(costs[0].ticks > 0, f"the worker ran no tick of {name}")
+        proof.require(costs[0].ticks > 0 or scene.asleep, f"the worker ran no tick of {name}")
         proof.figure(f"{name}_one_more_shard_ms_per_tick", one_more_ms(costs, TICK_HZ))
         for line in table(costs):
             proof.say(line)

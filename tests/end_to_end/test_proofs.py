@@ -1,4 +1,4 @@
-"""The proofs, small: the same code as `make prove-world-e2e` and `make prove-restart`, fewer bots and seconds."""
+"""The proofs, small: the same code as `make prove-world-e2e`, `make prove-seamless` and so on, fewer bots and seconds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.prove import restart, world_e2e
+from loadtest.prove import restart, rolling_restart, seamless, world_e2e
 from loadtest.prove.proof import Proof
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -24,4 +24,21 @@ def test_what_every_bot_sees_is_what_the_workers_hold(tmp_path: Path) -> None:
 def test_a_stopped_world_goes_on(how: restart.Stop, tmp_path: Path) -> None:
     proof = Proof("restart")
     asyncio.run(restart.restart(proof, restart.Options(bots=20, seconds=4), tmp_path, how))
+    assert proof.broken == []
+
+
+def test_who_crosses_borders_is_nowhere_lost_or_doubled_while_workers_die_drain_and_come(tmp_path: Path) -> None:
+    proof = Proof("seamless")
+    options = seamless.Options(bots=30, seconds=12, workers=3, shards="4x2")
+    trial, events = asyncio.run(seamless.play(proof, options, tmp_path))
+    seamless.check(proof, options, trial, events, hops_min=10)
+    assert len(events.spans) == 5
+    assert proof.broken == []
+
+
+def test_all_workers_and_gateways_are_replaced_under_players_who_lose_nothing(tmp_path: Path) -> None:
+    proof = Proof("rolling-restart")
+    options = rolling_restart.Options(bots=20, workers=2, rest_s=0.5, shards="2x2")
+    trial, times = asyncio.run(rolling_restart.play(proof, options, tmp_path))
+    rolling_restart.check(proof, options, trial, times)
     assert proof.broken == []
