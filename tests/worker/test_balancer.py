@@ -75,6 +75,17 @@ async def test_a_drained_worker_is_emptied_and_may_come_back(cluster: Cluster) -
     await until(lambda: len(running(a)) == 2, "it has its share again")
 
 
+async def test_shards_that_left_memory_are_moved_as_well() -> None:
+    cluster = Cluster(**{**BALANCED, "sleep_after_s": 0.2, "leave_after_s": 0.2})
+    try:
+        a, b = await asyncio.gather(cluster.worker("a"), cluster.worker("b"))
+        await until(lambda: phases(a) == phases(b) == {"away"} and len(a._hosts) == 2, "all left memory")
+        a.empty(True)
+        await until(lambda: len(b._hosts) == 4 and not a._hosts, "the other one has them")
+    finally:
+        await cluster.close()
+
+
 async def test_the_last_worker_keeps_its_shards_though_it_is_to_be_empty(cluster: Cluster) -> None:
     a, b = await asyncio.gather(cluster.worker("a"), cluster.worker("b"))
     await until(lambda: len(running(a)) == len(running(b)) == 2, "both run two")
@@ -97,7 +108,7 @@ async def test_shards_do_not_wander_while_nothing_changes(cluster: Cluster) -> N
 
 
 async def test_a_paused_world_stands_still_with_its_players_and_its_leases(cluster: Cluster) -> None:
-    a = await cluster.worker("a")
+    a = await cluster.worker("a", balance=False)
     await until(lambda: running(a) == ALL, "all shards run")
     gateway = await playing(cluster, a, 2)
     await order(cluster, PAUSED, "anna")

@@ -112,6 +112,7 @@ class Cluster:
                 "title_version": first.get("title_version", 0),
                 "shards": self._shard_count,
                 "shards_running": sum(shard["phase"] == "running" for shard in shards),
+                "shards_asleep": sum(shard["phase"] in ("asleep", "away") for shard in shards),
                 "players": sum(shard["players"] for shard in shards),
                 "entities": sum(shard["entities"] for shard in shards),
                 "workers": len(workers),

@@ -35,8 +35,8 @@ LINE_CHARS_MAX = 250
 DATA = Path(".overworld")
 
 COLUMNS: Mapping[str, Sequence[str]] = {
-    "worlds": ("world", "title", "title_version", "shards", "shards_running", "players", "entities", "workers",
-               "gateways", "paused"),
+    "worlds": ("world", "title", "title_version", "shards", "shards_running", "shards_asleep", "players", "entities",
+               "workers", "gateways", "paused"),
     "shards": ("shard", "owner", "phase", "epoch", "tick", "players", "entities", "tick_ms", "cpu_ms_per_s",
                "snapshot_age_s", "standbys"),
     "workers": ("name", "address", "shards", "players", "entities", "cpu_ms_per_s", "capacity", "state", "error"),

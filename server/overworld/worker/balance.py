@@ -194,8 +194,8 @@ class Balance:
         return max(0, self._rules.moves_at_once_max - len(self._under_way))
 
     def _completed(self, shard: ShardState, now_s: float) -> ShardState:
-        """What is told is older than what we know: of a shard that was just moved, the owner; and the cost, which its new
-        owner has yet to find out.
+        """What is told is older than what we know: of a shard that was just moved, the owner; and the cost, which its
+        new owner has yet to find out.
         """
         owner, until_s = self._arrived.get(shard.shard, (shard.owner, 0.0))
         if owner != shard.owner and now_s < until_s:

@@ -382,6 +382,8 @@ class Worker:
             if core is not None:
                 entities = sum(len(table) for table in core.shard.tables)
                 found[shard] = Worked(*host.worked, entities, int((core.shard.players.online > 0).sum()))
+            elif host.phase is Phase.AWAY:
+                found[shard] = Worked(*host.worked)
         return found
 
     async def _read_flags(self) -> None:
