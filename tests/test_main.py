@@ -91,6 +91,8 @@ class Workers:
             OVERWORLD_WORKER_PORT=str(port),
             OVERWORLD_WORKER_HTTP_PORT=str(http_port),
             OVERWORLD_WORKER_SNAPSHOT_INTERVAL_S="1",
+            # Tests say themselves where shards are to be.
+            OVERWORLD_WORKER_BALANCE="false",
             **{"OVERWORLD_WORKER_START_WAIT_S": "0.5", **settings},
         )
         argv = [sys.executable, "-m", "overworld", "worker", *arguments]
@@ -336,7 +338,7 @@ async def test_a_token_is_one_that_gateways_take() -> None:
 
 async def test_help_names_every_command() -> None:
     done = overworld("--help")
-    for command in ("worker", "gateway", "dev", "bots", "token", "health", "titles"):
+    for command in ("worker", "gateway", "dev", "bots", "token", "health", "titles", "admin"):
         assert command in done.stdout
 
 
@@ -352,6 +354,8 @@ async def test_dev_starts_a_world_restarts_what_dies_and_keeps_the_world_over_ct
         dev.start()
         await dev.wait_until(lambda: "Ctrl-C stops everything" in dev.log_tail(), READY_S)
         assert await asyncio.to_thread(fetch, f"http://127.0.0.1:{port}/") == 200
+        seen = await asyncio.to_thread(overworld, "admin", "list", "workers", "--json", "--data", str(data))
+        assert [row["name"] for row in json.loads(seen.stdout)["workers"]] == ["worker-0", "worker-1"], seen.stderr
         worker_log = data / "logs" / "worker-0.log"
         await until(lambda: "shard_recovered" in worker_log.read_text(), "worker 0 has a shard", READY_S)
         killed = int(

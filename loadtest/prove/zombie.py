@@ -42,7 +42,7 @@ def run(proof: Proof, options: Options) -> None:
 
 async def play(proof: Proof, options: Options, folder: Path) -> None:
     """One cluster, one zombie after the other."""
-    # Snapshots often, so that a zombie wakes up with one on its way.
+    # Snapshots often, so that a zombie wakes up with one on its way; and nobody gives it a shard afterwards.
     env = {"OVERWORLD_WORKER_SNAPSHOT_INTERVAL_S": "1", "OVERWORLD_WORKER_BALANCE": "false"}
     shape = Shape(shards=options.shards, seed=options.seed, audit_ticks=100, worker_env=env)
     losses: list[Loss] = []

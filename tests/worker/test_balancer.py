@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -18,7 +19,12 @@ from tests.worker.test_service import ALL, playing
 
 pytestmark = pytest.mark.asyncio
 
-BALANCED = {"balance": True, "balance_settle_s": 0.2, "balance_rest_s": 0.5, "snapshot_interval_s": 60.0}
+BALANCED: dict[str, Any] = {
+    "balance": True,
+    "balance_settle_s": 0.2,
+    "balance_rest_s": 0.5,
+    "snapshot_interval_s": 60.0,
+}
 
 
 @pytest_asyncio.fixture

@@ -70,6 +70,7 @@ class World:
             "lease_ttl_s": 0.6,
             "start_wait_s": 0.1,
             "snapshot_interval_s": 0.5,
+            "balance": False,
             **more,
         }
         settings = WorkerSettings(name=name, **given)
