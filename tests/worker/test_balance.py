@@ -197,6 +197,17 @@ def test_a_target_that_fails_is_left_alone_and_another_one_found() -> None:
     assert tried <= 6 * 8, "twice as long after each failure"
 
 
+def test_where_every_move_fails_there_are_soon_few_of_them() -> None:
+    world = World(4, [50.0] * 16)
+    world.owners = dict.fromkeys(world.owners, "w0")
+    world.failing |= {"w1", "w2", "w3"}
+    assert world.run(60) <= 2 * 6, "two at once, twice as long after each failure"
+    assert world.run(300) <= 2 * 6
+    world.failing.clear()
+    world.run(180)
+    assert max(world.counts().values()) <= 5, "and it recovers"
+
+
 def test_a_full_worker_gets_nothing() -> None:
     world = World(2, [1.0] * 10)
     world.owners = dict.fromkeys(world.owners, "w0")

@@ -9,12 +9,14 @@ balance is half the difference.
                      go on down to `stop_part`, with shards of up to `STOP_WEIGHT`
     a shard rests    for `rest_s` after its owner changed, whoever moved it; a target it could not be moved to is left
                      alone for a while, twice as long each time
+    all rest         after a move that failed, for 2 s, twice as long after each that follows: a shard that is asked to
+                     move and does not has stood still for nothing, and a cluster that is overloaded gets worse by it
     at once          at most `moves_at_once_max` are on their way; those count as arrived
     emptied          workers are relieved of their shards first, whatever that does to the balance, and get none
 
-A shard that weighs less than the difference lowers the sum of the squares of all loads where it moves, so that moves
-come to an end while costs stay as they are; the distance from start to stop is how much they may change before there
-are new ones.
+A shard that weighs less than the difference lowers the sum of the squares of all loads (weighted with capacities) where
+it moves, so that moves come to an end while costs stay as they are; the best is the one that lowers it most. The
+distance from start to stop is how much costs may change before there are new moves.
 """
 
 from __future__ import annotations
@@ -118,15 +120,15 @@ class Floor:
         return min(free, key=lambda address: (self.loads[address], self.counts[address], address), default=None)
 
     def gain(self, shard: ShardState, target: str, weight_part_max: float) -> tuple[float, float]:
-        """(what is out of balance between the shard's owner and the target, by how much the higher of their loads would
-        sink). Zeros where the shard is too heavy for the difference.
+        """(what is out of balance between the shard's owner and the target, by how much the sum of the squares of loads
+        would sink). Zeros where the shard is too heavy for the difference.
         """
         weight, source = self.weight(shard), shard.owner
         difference = self.loads[source] - self.loads[target]
         less, more = weight / self.workers[source].capacity, weight / self.workers[target].capacity
         if (less + more) / 2 > weight_part_max * difference:
             return 0.0, 0.0
-        return difference / 2, min(less, difference - more)
+        return difference / 2, 2 * weight * (difference - (less + more) / 2)
 
     def carry(self, move: Move) -> None:
         """Count a move as done."""
@@ -152,6 +154,8 @@ class Balance:
         self._costs: dict[int, float] = {}
         self._rests_until_s: dict[int, float] = {}
         self._failed: dict[tuple[int, str], tuple[float, float]] = {}
+        self._failures = 0
+        self._quiet_until_s = 0.0
         self._since_s: float | None = None
         self._active = False
 
@@ -168,6 +172,8 @@ class Balance:
         for move in self._under_way.values():
             if move.shard in floor.shards:
                 floor.carry(move)
+        if now_s < self._quiet_until_s:
+            return []
         moves = self._emptying(floor, now_s)
         moves += self._balancing(floor, now_s, self._room - len(moves))
         for move in moves:
@@ -182,10 +188,13 @@ class Balance:
             self._arrived[move.shard] = move.target, now_s + ARRIVED_S
             self._rests_until_s[move.shard] = now_s + self._rules.rest_s
             self._failed.pop((move.shard, move.target), None)
+            self._failures = 0
             return
         _, last_s = self._failed.get((move.shard, move.target), (0.0, FAILED_REST_S_MIN / 2))
         rest_s = min(2 * last_s, FAILED_REST_S_MAX)
         self._failed[move.shard, move.target] = now_s + rest_s, rest_s
+        self._quiet_until_s = now_s + min(FAILED_REST_S_MIN * 2**self._failures, FAILED_REST_S_MAX)
+        self._failures = min(self._failures + 1, 16)
 
     # ------------------------------------------------------------ decisions
 
@@ -252,7 +261,7 @@ class Balance:
         return moves
 
     def _best(self, floor: Floor, now_s: float, part: float, weight_part_max: float) -> Move | None:
-        """The move that lowers loads most, of those that pay; None where none does."""
+        """The best of the moves that pay; None where none does."""
         pays = floor.mean * part
         anywhere = floor.target()
         best: tuple[float, int, str] | None = None
@@ -265,7 +274,7 @@ class Balance:
             if target is None or target == shard.owner:
                 continue
             unbalanced, gain = floor.gain(shard, target, weight_part_max)
-            if unbalanced > pays and gain > 0 and (best is None or (gain, -shard.shard) > best[:2]):
+            if unbalanced > pays and (best is None or (gain, -shard.shard) > best[:2]):
                 best = gain, -shard.shard, target
         return Move(-best[1], floor.shards[-best[1]].owner, best[2]) if best is not None else None
 
