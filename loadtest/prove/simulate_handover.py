@@ -40,5 +40,6 @@ def run(proof: Proof, options: Options) -> None:
 
 
 def faults(log: Iterable[str]) -> Counter[str]:
-    """What went wrong how often: the first word of what was noted, after the time."""
-    return Counter(line.split()[1].strip(",:") for line in log if len(line.split()) > 1)
+    """What went wrong how often: the first word of what was noted, after the time and who was asked to do it."""
+    noted = (line.split()[1:] for line in log)
+    return Counter(next((w.strip(",") for w in words if not w.endswith(":")), "") for words in noted)
