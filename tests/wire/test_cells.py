@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overworld.wire import cells, varint
+from overworld.wire import cells, cells_small, varint
 from overworld.wire.cells import ADDED, CHANGED, COLUMNS, REMOVED, Part
 from overworld.wire.v1 import client_pb2
 
@@ -74,3 +75,15 @@ def test_values_go_column_by_column_within_each_cell() -> None:
     cell = np.array([4, 4, 9], np.int64)
     values = np.array([[1, 2, 3], [10, 20, 30]], np.int64)
     assert cells.by_column(cell, values).tolist() == [1, 2, 10, 20, 3, 30]
+
+
+@given(blocks_strategy, st.booleans())
+def test_the_loop_for_small_ticks_writes_the_same_bytes_as_numpy(blocks: Blocks, keyframe: bool) -> None:
+    found = []
+    for values_max in (0, 1 << 30):
+        with patch.object(cells_small, "VALUES_MAX", values_max):
+            found.append(cells.write(parts_of(blocks), keyframe=keyframe))
+    by_numpy, by_loop = found
+    assert by_loop.data == by_numpy.data
+    assert by_loop.offsets.tolist() == by_numpy.offsets.tolist()
+    assert by_loop.cells.tolist() == by_numpy.cells.tolist()

@@ -2,6 +2,7 @@
 
 The input is what changed, for all cells and kinds at once, as flat columns; the output is one buffer and where each
 cell's bytes lie in it. Nothing here runs once per cell or per entity, so a tick's encoding costs what its bytes cost.
+(What a small shard changes in a tick is so little that a loop is quicker: `cells_small`.)
 
 Layout of one block (one kind in one cell) in a piece, where every element is a varint:
 
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from overworld.wire import varint
+from overworld.wire import cells_small, varint
 
 Ints = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
@@ -93,7 +94,11 @@ def write(parts: list[Part], *, keyframe: bool = False) -> CellUpdates:
     # A run is one part of one kind in one cell. Its key orders by cell, then kind (together a block), then part.
     keys = np.concatenate([(p.cells * kinds + p.kind) * PARTS + p.part for p in parts])
     order = np.argsort(keys, kind="stable")
-    return _assemble(values, counts, keys, order, kinds, _KEYFRAME_TAG if keyframe else _UPDATE_TAG)
+    tag = _KEYFRAME_TAG if keyframe else _UPDATE_TAG
+    if len(values) > cells_small.VALUES_MAX:
+        return _assemble(values, counts, keys, order, kinds, tag)
+    cells, offsets, data = cells_small.assemble(values, counts, keys, order, kinds, tag, _PART_TAGS)
+    return CellUpdates(np.array(cells, np.uint32), np.array(offsets, np.int64), data)
 
 
 def run_starts(keys: Ints) -> Ints:
