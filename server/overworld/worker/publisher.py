@@ -136,6 +136,9 @@ def outputs(
     """
     session_links = routes.links
     links = list({id(link): link for link in [*session_links, *watches.links]}.values())
+    if not links:
+        routes.drop([*outcome.closed[0].tolist(), *refused[0].tolist(), *outcome.moved[0].tolist()])
+        return []
     closed = np.concatenate((np.stack(outcome.closed), refused), axis=1)
     single = _Singles(outcome, closed, routes)
     whole: bytes | None = None

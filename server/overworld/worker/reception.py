@@ -256,9 +256,12 @@ class Reception:
             if grown:
                 telemetry.inputs_refused_total.labels(name).inc(grown)
                 setattr(before, name, getattr(now, name))
-        telemetry.inputs_late_total.inc(now.late - before.late)
-        before.late = now.late
+        if now.late > before.late:
+            telemetry.inputs_late_total.inc(now.late - before.late)
+            before.late = now.late
         mail, counted = self.mailbox.counters, self._mail_counted
+        if mail == counted:
+            return
         telemetry.mail_duplicate_total.inc(mail.duplicate - counted.duplicate)
         telemetry.mail_dropped_total.labels("mailbox_full").inc(mail.overflow - counted.overflow)
         self._mail_counted = replace(mail)

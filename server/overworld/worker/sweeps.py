@@ -4,7 +4,7 @@
     sender                                            read
     any, at takeover                                  at once, all of them
     one of whose messages a tick is missing            at once
-    itself, a neighbour, or who ever sent or got mail  every second; four times as often in the first two seconds, while
+    itself, a neighbour, or who ever sent or got mail  every three seconds; four times as often in the first two seconds, while
                                                        senders may not have heard yet who runs the shard
     any other                                          twice a minute
     any whose last read failed                         after a second
@@ -51,7 +51,7 @@ class SweepLimits:
     time.
     """
 
-    near_s: float = 1.0
+    near_s: float = 3.0
     far_s: float = 30.0
     young_s: float = 2.0
     again_s: float = 1.0
