@@ -4,8 +4,8 @@
     sender                                            read
     any, at takeover                                  at once, all of them
     one of whose messages a tick is missing            at once
-    itself, a neighbour, or who ever sent or got mail  every three seconds; four times as often in the first two seconds, while
-                                                       senders may not have heard yet who runs the shard
+    itself, a neighbour, or who ever sent or got mail  every three seconds; four times as often in the first two
+                                                       seconds, while senders may not have heard who runs the shard
     any other                                          twice a minute
     any whose last read failed                         after a second
     any whose last read filled a page                  as soon as what was read has been taken in
