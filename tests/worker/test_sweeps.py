@@ -41,7 +41,7 @@ def test_a_shards_neighbours_are_those_around_it() -> None:
 
 
 def book(**limits: float) -> SweepBook:
-    return SweepBook(7, GRID, SweepLimits(**{"at_once_max": 100, "young_s": 0.0, **limits}), 0.0)  # type: ignore[arg-type]
+    return SweepBook(7, GRID, SweepLimits(**{"at_once_max": 100, "near_s": 1.0, "young_s": 0.0, **limits}), 0.0)  # type: ignore[arg-type]
 
 
 def read_all(b: SweepBook, indices: list[int], now_s: float, known: tuple[int, ...] = ()) -> None:
