@@ -40,6 +40,11 @@ export class ServerClock {
     return this.#samples.reduce((best, s) => (s.round_trip_ms < best.round_trip_ms ? s : best)).offset_ms
   }
 
+  /** @returns {number} the shortest round trip of the last few, ms; 0 before the first answer */
+  get round_trip_least_ms() {
+    return this.#samples.length ? Math.min(...this.#samples.map((s) => s.round_trip_ms)) : 0
+  }
+
   /** @param {number} now_ms @returns {number} the gateway's clock now, ms; NaN before the first answer */
   now(now_ms) {
     return now_ms + this.offset_ms
@@ -103,6 +108,11 @@ export class TickClock {
     if (!this.#lateness.length) return 0
     const sorted = [...this.#lateness].sort((a, b) => a - b)
     return Math.max(0, sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * 0.95))])
+  }
+
+  /** @returns {number} the greatest lateness remembered, ms */
+  get jitter_max_ms() {
+    return Math.max(0, ...this.#lateness)
   }
 
   /** @param {number} by_ms */

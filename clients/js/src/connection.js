@@ -7,6 +7,7 @@ import { Interpolator } from './interpolate.js'
 import { Mirror, MirrorError } from './mirror.js'
 import { CLOSE_BROKEN_PICTURE, policyOf } from './policy.js'
 import { Session } from './session.js'
+import { Steering } from './steering.js'
 import { WireError } from './wire.js'
 
 /** @typedef {import('./session.js').CloseDecision} CloseDecision */
@@ -55,6 +56,7 @@ export class Client extends Emitter {
   mirror = new Mirror()
   interpolator = new Interpolator()
   /** @type {Session} */ session
+  /** Set once `predict` was called. @type {Steering | null} */ steering = null
   /** The address in use. */
   url = ''
 
@@ -98,9 +100,29 @@ export class Client extends Emitter {
    */
   send(kind, values, options = {}) {
     if (!this.session.welcome || this.state === 'over') return false
-    const taken = this.session.inputs.add(kind, values, { ...options, seen_tick: this.#seenTick() })
+    const due_tick = this.steering?.due(this.#now()) ?? 0
+    const taken = this.session.inputs.add(kind, values, { ...options, seen_tick: Math.floor(this.seen()), due_tick })
+    this.steering?.predictor.changed()
     this.#advance()
     return taken
+  }
+
+  /**
+   * From now on inputs act on the own avatar at once, by the title's rule: `steering.shown` says where to draw it. Call again when
+   * a welcome tells of another world.
+   *
+   * @param {import('./prediction.js').Prediction} prediction
+   * @returns {Steering}
+   */
+  predict(prediction) {
+    return (this.steering = new Steering(prediction, this.session, this.mirror, this.interpolator))
+  }
+
+  /** @returns {number} the tick, with its fraction, at which the player sees others now: a little in the past. 0 where not known */
+  seen() {
+    const avatar = this.mirror.avatar
+    const clock = avatar && this.interpolator.clock(avatar.shard)
+    return clock ? Math.max(0, clock.tickAt(this.#now() - this.interpolator.delay_ms)) : 0
   }
 
   /** Leaves for good. */
@@ -141,6 +163,9 @@ export class Client extends Emitter {
       frames_dropped: mirror.framesDropped,
       inputs_sent: session.stats.inputsSent,
       inputs_pending: session.inputs.pending.length,
+      inputs_late: this.steering?.predictor.late ?? 0,
+      lead_ms: this.steering?.lead.ms ?? 0,
+      mispredicted: this.steering?.predictor.mispredicted ?? 0,
       acked: session.acked.seq,
       sockets: session.stats.sockets,
       resumes: session.stats.resumes,
@@ -194,11 +219,16 @@ export class Client extends Emitter {
       const bytes = data instanceof Uint8Array ? data : data instanceof ArrayBuffer ? new Uint8Array(data) : null
       if (!bytes) throw new WireError('a text message')
       const frame = this.session.received(bytes, now)
-      if (frame.welcomes.length) this.interpolator.restart()
+      if (frame.welcomes.length) {
+        this.interpolator.restart()
+        this.steering?.begin()
+      }
       const seen = this.mirror.apply(frame)
       if (!seen) return
+      this.steering?.acks(frame.acks)
       this.session.accept(frame, now)
       this.interpolator.record(this.mirror, seen, now)
+      this.steering?.frame(seen, now)
       this.#tell(null)
       for (const welcome of frame.welcomes) this.emit('welcome', welcome)
       for (const notice of frame.notices) this.emit('notice', notice)
@@ -262,13 +292,6 @@ export class Client extends Emitter {
     if (this.session.state === this.#told && !decision) return
     this.#told = this.session.state
     this.emit('state', this.session.state, decision)
-  }
-
-  /** The tick of what the player sees now: others are drawn a little in the past. */
-  #seenTick() {
-    const avatar = this.mirror.avatar
-    const clock = avatar && this.interpolator.clock(avatar.shard)
-    return clock ? Math.max(0, Math.floor(clock.tickAt(this.#now() - this.interpolator.delay_ms))) : 0
   }
 
   /** @returns {new (url: string) => Socket} */

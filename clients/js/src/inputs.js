@@ -6,7 +6,7 @@
  */
 
 /** @typedef {import('./wire.js').InputKind} InputKind */
-/** @typedef {{kind: number, values: number[], seen_tick: number}} Waiting */
+/** @typedef {{kind: number, values: number[], seen_tick: number, due_tick: number}} Waiting */
 /** @typedef {Waiting & {seq: number}} Pending */
 
 /** The server closes above 32; the rest is room for those it has applied but not told yet. */
@@ -34,16 +34,16 @@ export class Inputs {
   /**
    * @param {string | number} kind name, or index into `Welcome.inputs`
    * @param {readonly number[] | Readonly<Record<string, number>>} values in the declared order, or by field name
-   * @param {{seen_tick?: number, latest?: boolean}} [options] `latest`: only the newest one that was not sent yet matters
+   * @param {{seen_tick?: number, due_tick?: number, latest?: boolean}} [options] `latest`: only the newest one that was not sent yet matters
    * @returns {boolean} false where the input was refused because too many wait
    * @throws {RangeError} for an unknown kind or field, a missing value, or one out of bounds
    */
-  add(kind, values, { seen_tick = 0, latest = false } = {}) {
+  add(kind, values, { seen_tick = 0, due_tick = 0, latest = false } = {}) {
     const index = typeof kind === 'number' ? kind : this.#kinds.findIndex((k) => k.name === kind)
     const declared = this.#kinds[index]
     if (!declared) throw new RangeError(`no input ${kind}; this title has ${this.#kinds.map((k) => k.name).join(', ')}`)
     /** @type {Waiting} */
-    const input = { kind: index, values: checked(declared, values), seen_tick }
+    const input = { kind: index, values: checked(declared, values), seen_tick, due_tick }
     const last = this.waiting.findLastIndex((waiting) => waiting.kind === index)
     if (last >= 0 && (latest || this.waiting.length >= WAITING_MAX)) {
       this.waiting[last] = input

@@ -327,7 +327,7 @@ export class Interpolator {
 }
 
 /** @param {number} difference @param {number} modulo @returns {number} the same turn, the short way round */
-function shortWay(difference, modulo) {
+export function shortWay(difference, modulo) {
   const half = modulo / 2
   return ((((difference + half) % modulo) + modulo) % modulo) - half
 }

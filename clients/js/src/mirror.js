@@ -104,6 +104,11 @@ export class Mirror extends Emitter {
     return this.#where.has(id) || this.#bridge.has(id)
   }
 
+  /** @param {number} id @returns {boolean} whether it stands in a cell, and is not between two shards */
+  stands(id) {
+    return this.#where.has(id)
+  }
+
   /** @param {number} id @returns {Entity | null} its values now, a fresh object */
   get(id) {
     const place = this.#where.get(id)

@@ -5,6 +5,7 @@ import { OWN_HUE } from './art.js'
 import { callsignOf } from './callsigns.js'
 import { DRONE, NOTHING, sameCommand, STEER } from './frontier.js'
 import { endingOf } from './messages.js'
+import { ANGLES, flightRule, PREDICTED } from './prediction.js'
 import { Scene } from './scene.js'
 import { Things } from './things.js'
 import { fetchTicket } from './ticket.js'
@@ -33,6 +34,7 @@ export class Game {
   /** @type {Readonly<Command>} */ #told = NOTHING
   #veil_ms = -Infinity
   #session = ''
+  #contract = ''
   #retry_ms = 0
   #scene = new Scene()
 
@@ -113,6 +115,11 @@ export class Game {
     for (let i = 1; i < grid.shards_x; i++) borders.push([(width * i) / grid.shards_x, 0, (width * i) / grid.shards_x, height])
     for (let i = 1; i < grid.shards_y; i++) borders.push([0, (height * i) / grid.shards_y, width, (height * i) / grid.shards_y])
     this.world = { width, height, cell, borders, view: grid.view / units }
+    if (welcome.contract !== this.#contract) {
+      const space = { one: units, hz: Math.round(1e6 / welcome.tick_interval_us), width: width * units, height: height * units }
+      this.client.predict({ rule: flightRule(space), columns: PREDICTED, angles: ANGLES })
+    }
+    this.#contract = welcome.contract
     // A new session's ship holds no command yet.
     if (welcome.session !== this.#session) this.#told = NOTHING
     this.#session = welcome.session

@@ -61,6 +61,7 @@ export class Numbers {
       ['in view', `${n.entities} entities, ${n.cells} cells`],
       ['down', `${bytes(n.bytes_in_per_second)}, ${n.frames_per_second.toFixed(0)} frames/s`],
       ['up', `${bytes(n.bytes_out_per_second)}, ${n.inputs_sent} inputs, ${n.inputs_pending} on the way`],
+      ['ahead', `${n.lead_ms.toFixed(0)} ms, ${n.mispredicted} mispredicted, ${n.inputs_late} inputs late`],
       ['page', `${frames.fps.toFixed(0)} fps, ${frames.work_ms.toFixed(1)} ms (p95 ${frames.work_ms_p95.toFixed(1)})`],
       ['gateway', `${host(n.gateway)}, socket ${n.sockets}, ${n.resumes} resumed`],
       ['state', `${n.state}${n.errors ? `, ${n.errors} broken frames` : ''}`],

@@ -13,6 +13,8 @@ const BRAKE_SHIFT = 3
 /** Columns of a ship that the rule predicts. */
 export const PREDICTED = ['x', 'y', 'vx', 'vy', 'heading', 'turn', 'thrust']
 
+export const ANGLES = { heading: 256 }
+
 const quarter = Array.from({ length: 65 }, (_, step) => Math.round(Math.sin((step * Math.PI) / 128) * ANGLE_SCALE))
 const half = [...quarter, ...quarter.slice(1, 64).reverse()]
 const SINES = [...half, ...half.map((sine) => -sine)]

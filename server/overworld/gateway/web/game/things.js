@@ -64,8 +64,7 @@ export class Things {
 
   /** Places everything for a frame of the page. @param {number} now_ms */
   place(now_ms) {
-    const { interpolator, mirror } = this.#client
-    const ownId = mirror.own.entity
+    const ownId = this.#client.mirror.own.entity
     const perSecond = 1000 / (this.#interval_ms() * this.units)
     for (const thing of this.all.values()) {
       if (now_ms > thing.leaves_ms + FADE_MS) {
@@ -73,9 +72,8 @@ export class Things {
         if (this.own === thing) this.own = null
         continue
       }
-      const ahead = thing.kind === BOLT || thing.id === ownId
       const place = this.#place
-      thing.shown = ahead ? interpolator.predicted(thing.id, now_ms, place) : interpolator.interpolated(thing.id, now_ms, place)
+      thing.shown = this.#locate(thing, thing.id === ownId, now_ms, place)
       if (!thing.shown) continue
       const [x, y] = [place.x / this.units, place.y / this.units]
       if (thing.id === ownId && Math.hypot(x - thing.x, y - thing.y) > LEAP) this.#happens.leapt()
@@ -86,6 +84,22 @@ export class Things {
       thing.angle = thing.kind === BOLT ? Math.atan2(place.vy, place.vx) : place.heading * RADIANS
     }
     this.own = this.all.get(ownId) ?? this.own
+  }
+
+  /**
+   * The own ship stands where the player's hands have brought it, shots where they are now, all else a little in the past.
+   *
+   * @param {Thing} thing
+   * @param {boolean} own
+   * @param {number} now_ms
+   * @param {any} place
+   * @returns {boolean} whether it is to be seen
+   */
+  #locate(thing, own, now_ms, place) {
+    const { interpolator, steering, mirror } = this.#client
+    const shown = own && mirror.has(thing.id) ? steering?.shown(now_ms) : null
+    if (shown) return Boolean(Object.assign(place, shown))
+    return own || thing.kind === BOLT ? interpolator.predicted(thing.id, now_ms, place) : interpolator.interpolated(thing.id, now_ms, place)
   }
 
   /** @param {Thing} thing @param {number} now_ms @returns {number} 0..1: things come and go softly */
