@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any, Self
 
 import aiohttp
@@ -11,6 +10,7 @@ import numpy as np
 
 from loadtest.cluster import Node
 from loadtest.truth import Ints, Truth
+from overworld.worker import tasks
 from overworld.world.contract import WorldContract
 
 TIMEOUT_S = 5.0
@@ -32,9 +32,7 @@ class AuditCollector:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._task is not None
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await tasks.end([self._task])
 
     @property
     def samples(self) -> int:

@@ -7,7 +7,6 @@ appear, and the lineage that counts is found at the end, by walking back from th
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -27,11 +26,14 @@ from overworld.shard import snapshot as snapshots
 from overworld.shard.core import ShardCore
 from overworld.shard.record import Record
 from overworld.store import keys
+from overworld.worker import tasks
 from overworld.world.contract import WorldContract
 
 Ints = npt.NDArray[np.int64]
 
 _NOBODY: Ints = np.zeros(0, np.int64)
+TIMEOUT_S = 2.0
+"""Of one read: whatever Redis does, the next shard's journal must be read before it is trimmed."""
 OVERLAP_TICKS = 40
 """Read again this far back each time: a failover may have replaced the newest records."""
 
@@ -63,7 +65,7 @@ class JournalCollector:
     """Reads all shards' journals of a world, again and again, into memory."""
 
     def __init__(self, redis_url: str, world: str, shards: int, pause_s: float = 0.5) -> None:
-        self._redis = Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5)
+        self._redis = Redis.from_url(redis_url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
         self._left: list[Redis] = []
         self._world = world
         self._pause_s = pause_s
@@ -79,9 +81,7 @@ class JournalCollector:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._task is not None
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await tasks.end([self._task])
         for redis in (*self._left, self._redis):
             await redis.aclose()
 
@@ -91,7 +91,7 @@ class JournalCollector:
         """
         # Closed at the end: a read may be under way.
         self._left.append(self._redis)
-        self._redis = Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5)
+        self._redis = Redis.from_url(redis_url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
         self._last = dict.fromkeys(self._last, 0)
 
     async def finish(self) -> None:
