@@ -1,4 +1,4 @@
-"""The proofs, small: the same code as `make prove-world-e2e`, `make prove-seamless` and so on, fewer bots and seconds."""
+"""The proofs, small: the same code as `make prove-NAME`, fewer bots and seconds."""
 
 from __future__ import annotations
 
