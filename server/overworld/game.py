@@ -59,6 +59,7 @@ from overworld.world.fields import (
 )
 from overworld.world.grid import Grid
 from overworld.world.messages import MessageColumns
+from overworld.world.rewind import PastRows
 from overworld.world.schema import (
     Entity,
     Input,
@@ -73,6 +74,7 @@ from overworld.world.state import PLAYER_COLUMNS, Shard
 from overworld.world.table import MotionColumns, Table
 
 API_VERSION = 2
+REWIND_MS_MAX = 1000
 
 Ints = npt.NDArray[np.int64]
 _SERVER_TABLES = ("Player", "Neighbour", "Trail")
@@ -101,6 +103,7 @@ __all__ = [
     "Moment",
     "Motion",
     "MotionColumns",
+    "PastRows",
     "Player",
     "Shard",
     "Table",
@@ -187,6 +190,10 @@ class Title:
     """How long an avatar waits for a player whose socket was lost."""
     inputs_per_tick_max: ClassVar[int] = 4
     """Inputs of one player that one tick applies; more wait for the next."""
+    rewind_ms: ClassVar[int] = 250
+    """How far back `Shard.rewind` looks, for kinds that declare `rewind = True`. 0: nothing is kept; it gives the
+    present.
+    """
     commit_level: ClassVar[int] = 1
     """What must have happened before players see a tick: 0 nothing, 1 journaled, 2 and on a replica, 3 and on disk."""
 
@@ -213,6 +220,12 @@ class Title:
         this.
         """
         return columns
+
+
+def _rewind_ticks(kind: type[Title], tick_hz: int) -> int:
+    if not 0 <= kind.rewind_ms <= REWIND_MS_MAX:
+        raise ValueError(f"rewind_ms {kind.rewind_ms} does not lie within 0..{REWIND_MS_MAX}")
+    return -(-kind.rewind_ms * tick_hz // 1000) if any(entity.rewind for entity in kind.entities) else 0
 
 
 def contract_of(title: Title, world: str, seed: int = 0, grid: Grid | None = None) -> WorldContract:
@@ -246,6 +259,7 @@ def contract_of(title: Title, world: str, seed: int = 0, grid: Grid | None = Non
             inputs_per_tick_max=kind.inputs_per_tick_max,
             commit_level=kind.commit_level,
             messages=tuple(compile_message(m) for m in kind.messages),
+            rewind_ticks=_rewind_ticks(kind, (grid or kind.world).tick_hz),
         )
     except (AttributeError, ValueError, TypeError) as error:
         raise TitleError(f"title {kind.__name__} cannot be used: {error}") from error

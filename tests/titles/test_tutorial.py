@@ -70,7 +70,7 @@ def words_in_backticks() -> str:
 def test_the_reference_names_everything_that_titles_may_use() -> None:
     text = words_in_backticks()
     for_the_server = {"kind", "next_id", "public", "private", "columns", "load", "admit", "shadow"}
-    of_the_tick = {"begin_tick", "offer", "state_tables"}
+    of_the_tick = {"begin_tick", "keep_past", "offer", "state_tables"}
     public = {
         *overworld.game.__all__,
         *(name for name in vars(Title) if not name.startswith("_")),

@@ -111,6 +111,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     },
     "message": {"messages": CONTRACT.inputs},
     "input name": {"inputs": (replace(CONTRACT.inputs[0], name="Row"),)},
+    "rewind": {"rewind_ticks": 5},
+    "what is rewound": {"rewind_ticks": 5, **kind_with(rewind=True)},
 }
 
 
@@ -125,7 +127,7 @@ def test_every_part_of_the_contract_and_of_its_pieces_is_covered_above() -> None
     assert {name.removeprefix("grid ") for name in CHANGES if name.startswith("grid ")} == {
         f.name for f in fields(Grid)
     }
-    assert {f.name for f in fields(Kind)} == {"name", "motion", "near", "owner", "server"}
+    assert {f.name for f in fields(Kind)} == {"name", "motion", "near", "owner", "server", "rewind"}
 
 
 def test_all_the_changed_contracts_differ_from_each_other() -> None:

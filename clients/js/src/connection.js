@@ -95,13 +95,13 @@ export class Client extends Emitter {
    *
    * @param {string | number} kind
    * @param {readonly number[] | Readonly<Record<string, number>>} values
-   * @param {{latest?: boolean}} [options] `latest`: of those not sent yet only the newest matters
+   * @param {{latest?: boolean, seen?: number}} [options] `latest`: of those not sent yet only the newest matters; `seen`: what `seen` gave
    * @returns {boolean} false where it could not be taken: never connected, over, or too many wait
    */
   send(kind, values, options = {}) {
     if (!this.session.welcome || this.state === 'over') return false
     const due_tick = this.steering?.due(this.#now()) ?? 0
-    const taken = this.session.inputs.add(kind, values, { ...options, seen_tick: Math.floor(this.seen()), due_tick })
+    const taken = this.session.inputs.add(kind, values, { ...options, seen_tick: Math.floor(options.seen ?? this.seen()), due_tick })
     this.steering?.predictor.changed()
     this.#advance()
     return taken

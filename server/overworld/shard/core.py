@@ -63,6 +63,7 @@ class ShardCore:
         """Fill a new shard: the title's setup, at tick 0."""
         self.shard.begin_tick(0)
         self.title.setup(self.shard)
+        self.shard.keep_past()
 
     def step(self, inputs: TickInputs) -> TickOutcome:
         """Advance one tick. Raises TitleError (with the title's own error as its cause) where a verb failed."""
@@ -88,6 +89,7 @@ class ShardCore:
         departures = self._borders.send(changes.leaving)
         if departures.moved:
             self.sessions.forget_index()
+        self.shard.keep_past()
         return TickOutcome(
             tick=self.tick,
             acks=applied,

@@ -11,6 +11,7 @@ import struct
 import numpy as np
 import xxhash
 
+from overworld.world.rewind import Slot
 from overworld.world.state import Shard
 from overworld.world.table import Table
 
@@ -38,7 +39,7 @@ def column_digests(shard: Shard) -> dict[str, str]:
     return found
 
 
-def _hex(table: Table, column: int | None) -> str:
+def _hex(table: Table | Slot, column: int | None) -> str:
     values = table.ids if column is None else table.columns[column]
     return xxhash.xxh3_128(np.ascontiguousarray(values).data).hexdigest()
 

@@ -20,6 +20,7 @@ from overworld.errors import SnapshotCorrupt
 from overworld.shard.core import ShardCore
 from overworld.shard.digest import state_digest
 from overworld.wire.v1 import record_pb2
+from overworld.world.rewind import Slot
 from overworld.world.table import Table
 
 Ints = npt.NDArray[np.int64]
@@ -129,10 +130,11 @@ def _columns(head: record_pb2.SnapshotHead, body: memoryview) -> dict[str, dict[
     return stored
 
 
-def _load(core: ShardCore, table: Table, stored: dict[str, Ints], version: int) -> None:
+def _load(core: ShardCore, table: Table | Slot, stored: dict[str, Ints], version: int) -> None:
     ids = stored.pop(_IDS, np.zeros(0, np.int64))
     next_id = int(stored.pop(_NEXT, np.array([table.next_id]))[0])
-    if version != core.contract.title_version and table.kind.name not in ("Neighbour", "Trail"):
+    of_the_server = isinstance(table, Slot) or table.kind.name in ("Neighbour", "Trail")
+    if version != core.contract.title_version and not of_the_server:
         stored = core.title.migrate(table.kind.name, version, stored)
     if any(len(values) != len(ids) for values in stored.values()) or (len(ids) > 1 and (np.diff(ids) <= 0).any()):
         raise SnapshotCorrupt(f"table {table.kind.name}: rows do not agree")

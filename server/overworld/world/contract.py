@@ -20,7 +20,7 @@ from overworld.world.schema import Column, InputKind, Kind
 @dataclass(frozen=True)
 class WorldContract:
     """One world as all its processes see it. `seed` keys all chance; `grace_ticks` is how long an avatar waits for
-    its player.
+    its player; `rewind_ticks` how far back the motion of kinds that `rewind` is kept.
     """
 
     world: str
@@ -35,6 +35,7 @@ class WorldContract:
     inputs_per_tick_max: int = 4
     commit_level: int = 1
     messages: tuple[InputKind, ...] = ()
+    rewind_ticks: int = 0
 
     @cached_property
     def fingerprint(self) -> str:
@@ -64,4 +65,5 @@ class WorldContract:
             "player": columns(self.player_columns),
             "inputs": [[i.name, columns(i.fields)] for i in self.inputs],
             "messages": [[m.name, columns(m.fields)] for m in self.messages],
+            **({"rewind": [self.rewind_ticks, [k.name for k in self.kinds if k.rewind]]} if self.rewind_ticks else {}),
         }

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from overworld.world.fields import NEAR, OWNER, WIRE_MAX, Field, Motion
 
 MOTION_COLUMNS = ("x", "y", "vx", "vy")
 FIELDS_MAX = 24
 """Replicated fields of one kind: the change mask must fit a signed 32-bit number."""
-_TABLE_NAMES = "admit columns ids kind load next_id private public remove rows rows_of shadow spawn"
+_TABLE_NAMES = "admit columns ids kind load next_id private public remove rewind rows rows_of shadow spawn"
 _RESERVED = frozenset((*MOTION_COLUMNS, *_TABLE_NAMES.split()))
 """What columns may not be called: attributes of tables."""
 _RESERVED_INPUT = frozenset({"last", "player", "row", "seen_tick"})
@@ -22,7 +22,12 @@ _RESERVED_MESSAGE = frozenset({"entity", "sender"})
 
 
 class Entity:
-    """Base class of a title's entities. Class attributes made with `Motion`, `UInt8`, ... are its columns."""
+    """Base class of a title's entities. Class attributes made with `Motion`, `UInt8`, ... are its columns.
+
+    With `rewind = True`, `Shard.rewind` knows where entities of the class were during the last `Title.rewind_ms`.
+    """
+
+    rewind: ClassVar[bool] = False
 
 
 class Player:
@@ -52,7 +57,7 @@ class Kind:
     """One kind of entity: `near` columns are replicated to everyone in view, `owner` columns to the owner, `server`
     to nobody.
 
-    Where `motion` is set, x, y, vx, vy stand before the `near` columns.
+    Where `motion` is set, x, y, vx, vy stand before the `near` columns. `rewind`: the shard remembers where they were.
     """
 
     name: str
@@ -60,6 +65,7 @@ class Kind:
     near: tuple[Column, ...]
     owner: tuple[Column, ...]
     server: tuple[Column, ...]
+    rewind: bool = False
 
     @cached_property
     def replicated(self) -> tuple[str, ...]:
@@ -100,7 +106,9 @@ def compile_entity(cls: type[Entity]) -> Kind:
         raise ValueError(f"{cls.__name__}: {len(near)} replicated fields, at most {FIELDS_MAX}")
     owner = tuple(c for c in columns if c.field.audience is OWNER)
     rest = tuple(c for c in columns if c.field.audience not in (NEAR, OWNER))
-    return Kind(cls.__name__, motions[0] if motions else None, near, owner, rest)
+    if cls.rewind and not motions:
+        raise ValueError(f"{cls.__name__}: what has no Motion field cannot rewind it")
+    return Kind(cls.__name__, motions[0] if motions else None, near, owner, rest, cls.rewind)
 
 
 def motion_name(cls: type[Entity]) -> str | None:

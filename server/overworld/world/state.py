@@ -13,7 +13,8 @@ from overworld.world.contract import WorldContract
 from overworld.world.fields import SERVER, Field
 from overworld.world.grid import Grid
 from overworld.world.messages import MessageColumns, Outgoing
-from overworld.world.schema import Column, Entity, Kind, Message, motion_name
+from overworld.world.rewind import PastRows, Ring, Slot, present
+from overworld.world.schema import MOTION_COLUMNS, Column, Entity, Kind, Message, motion_name
 from overworld.world.table import MotionColumns, Table
 
 Ints = npt.NDArray[np.int64]
@@ -55,6 +56,11 @@ def ledger_kind(name: str, columns: tuple[str, ...]) -> Kind:
     return Kind(name, None, (), (), tuple(Column(column, Field(audience=SERVER)) for column in columns))
 
 
+def past_kinds(kind: Kind, ticks: int) -> list[Kind]:
+    """The kinds of the slots that keep the motion of a kind: one a tick."""
+    return [ledger_kind(f"{kind.name}.{slot}", MOTION_COLUMNS) for slot in range(ticks)]
+
+
 class Shard:
     """One shard's state, and the only thing a title's verbs may touch.
 
@@ -79,6 +85,11 @@ class Shard:
         self.players = Table(player_kind(contract), None, 0, 1)
         self.neighbours = Table(ledger_kind("Neighbour", NEIGHBOUR_COLUMNS), None, 0, 1)
         self.trail = Table(ledger_kind("Trail", TRAIL_COLUMNS), None, 0, 1)
+        self._rings = {
+            table.kind.name: Ring(table, past_kinds(table.kind, contract.rewind_ticks))
+            for table in self.tables
+            if table.kind.rewind and contract.rewind_ticks
+        }
         self._by_class = dict(zip(entities, self.tables, strict=True))
         self._kind_of = {id(table): i for i, table in enumerate(self.tables)}
         self._drawn: dict[str, int] = {}
@@ -86,9 +97,10 @@ class Shard:
         self.outgoing = Outgoing()
 
     @property
-    def state_tables(self) -> list[Table]:
+    def state_tables(self) -> list[Table | Slot]:
         """Every table that is state, in the order of digests and snapshots."""
-        return [*self.tables, self.players, self.neighbours, self.trail]
+        past = (slot for ring in self._rings.values() for slot in ring.slots)
+        return [*self.tables, self.players, self.neighbours, self.trail, *past]
 
     # ------------------------------------------------------------ for titles
 
@@ -122,6 +134,26 @@ class Shard:
         not fly through it.
         """
         return near.swept_pairs((a.x, a.y, a.vx, a.vy), (b.x, b.y, b.vx, b.vy), radius)
+
+    def seen(self, ticks: Ints) -> Ints:
+        """The ticks nearest to these that `rewind` knows, int64 like `ticks`: no further back than `Title.rewind_ms`,
+        and no later than the last whole tick, which also stands for 0 (not known). For `inputs[...].seen_tick`.
+        """
+        last = self.tick - 1
+        return np.where(ticks == 0, last, np.clip(ticks, last - max(self.contract.rewind_ticks - 1, 0), last))
+
+    def rewind(self, tick: int, entity: type[Entity]) -> PastRows:
+        """Where the entities of a kind that declares `rewind = True` were at the end of a tick, and where they are in
+        their table now. A tick beyond what `seen` gives counts as the nearest one. With `Title.rewind_ms = 0` it is
+        always the present. Raises ValueError for a kind without `rewind`.
+        """
+        table = self[entity]
+        if not table.kind.rewind:
+            raise ValueError(f"{table.kind.name} does not declare rewind = True")
+        ring = self._rings.get(table.kind.name)
+        if ring is None:
+            return present(table)
+        return ring.at(int(self.seen(np.array([tick], np.int64))[0]), self.tick)
 
     def give_avatar(self, players: Ints, table: Table, rows: Ints) -> None:
         """Make the entities at `rows` the avatars of the players at rows `players` of `shard.players`, int64[n]
@@ -191,6 +223,11 @@ class Shard:
         self.tick = tick
         self._drawn.clear()
         self._messages.clear()
+
+    def keep_past(self) -> None:
+        """The tick ends: note where things are that may be rewound."""
+        for ring in self._rings.values():
+            ring.keep(self.tick)
 
     def offer(self, messages: dict[str, MessageColumns]) -> None:
         """What arrived for this tick, by the message kind's name."""

@@ -62,6 +62,7 @@ function frame(now_ms) {
     // Others' places are asked for the time at which the frame is drawn, which is what the clocks were set by.
     game.frame(begun_ms, elapsed_ms)
     if (game.things.own) controls.aim(game.things.own.angle)
+    if (controls.lance) game.lance(begun_ms)
     numbers.update(game.client.numbers(), frames.read(), begun_ms)
   } else {
     drawWaiting(elapsed_ms)

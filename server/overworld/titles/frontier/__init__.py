@@ -1,6 +1,6 @@
 """Frontier: the title that `overworld dev` plays."""
 
-from overworld.titles.frontier.kinds import Bolt, Crystal, Drone, Pilot, Ship, Steer
+from overworld.titles.frontier.kinds import Bolt, Crystal, Drone, Lance, Pilot, Ship, Steer
 from overworld.titles.frontier.title import Frontier
 
-__all__ = ["Bolt", "Crystal", "Drone", "Frontier", "Pilot", "Ship", "Steer"]
+__all__ = ["Bolt", "Crystal", "Drone", "Frontier", "Lance", "Pilot", "Ship", "Steer"]

@@ -53,7 +53,7 @@ def fly_and_hit(shard: Shard, rules: Rules) -> None:
     bolts.at.advance()
     volley = Volley(bolts.at, bolts.ids, bolts.owner, bolts.home, bolts.damage, bolts.hostile)
     bolt, target = _hits(shard, volley, rules)
-    _hurt(shard, volley, bolt, target, rules)
+    hurt(shard, volley, bolt, target, rules)
     x0, y0, x1, y1 = shard.grid.world_bounds
     x, y = bolts.at.x, bolts.at.y
     over = (bolts.end_tick <= shard.tick) | (x < x0) | (x >= x1) | (y < y0) | (y >= y1)
@@ -81,7 +81,7 @@ def _hit_from_outside(shard: Shard, rules: Rules) -> None:
     at_ship = target < len(ships)
     ships.struck[target[at_ship]] = volley.ids[bolt[at_ship]]
     drones.struck[target[~at_ship] - len(ships)] = volley.ids[bolt[~at_ship]]
-    _hurt(shard, volley, bolt, target, rules)
+    hurt(shard, volley, bolt, target, rules)
     bolts = shard[Bolt]
     rows = bolts.rows_of(volley.ids[bolt])
     shard.send_to_entity(Spent, volley.ids[bolt[rows < 0]], shots.sender[bolt[rows < 0]])
@@ -136,7 +136,7 @@ def _columns(table: Table) -> tuple[Ints, Ints, Ints, Ints]:
     return at.x, at.y, at.vx, at.vy
 
 
-def _hurt(shard: Shard, volley: Volley, bolt: Ints, target: Ints, rules: Rules) -> None:
+def hurt(shard: Shard, volley: Volley, bolt: Ints, target: Ints, rules: Rules) -> None:
     """Bolts at places `bolt` of the volley hit what is at `target`: ships, then drones."""
     ship_count = len(shard[Ship])
     at_ship = target < ship_count

@@ -31,10 +31,15 @@ class Ship(Entity):
     """A player's ship. It holds the last command of its player."""
 
     at = Motion()
+    rewind = True
     heading = Angle()
     hp = UInt8(maximum=HP_MAX, default=HP_MAX)
     score = Int32()
     flags = UInt8()
+    lanced = UInt8()
+    """How often it has let its lance loose, modulo 256: a change is to be seen."""
+    lance_angle = Angle()
+    """Where to, the last time."""
     energy = UInt8(maximum=ENERGY_MAX, audience=OWNER, default=ENERGY_MAX)
     turn = Int8(-1, 1, audience=OWNER)
     thrust = Int8(-1, 1, audience=OWNER)
@@ -43,6 +48,7 @@ class Ship(Entity):
     tapped = Bool(audience=SERVER)
     """The trigger was pulled since the last step, even if it is let go by now."""
     fire_tick = Moment()
+    lance_tick = Moment()
     recharge_tick = Moment()
     safe_tick = Moment()
     respawn_tick = Moment()
@@ -68,6 +74,7 @@ class Drone(Entity):
     """Wanders, follows and shoots at ships that come near. A killed one is replaced elsewhere at once."""
 
     at = Motion()
+    rewind = True
     heading = Angle()
     hp = UInt8(default=40)
     think_tick = Moment()
@@ -87,6 +94,26 @@ class Steer(Input):
     turn = Int8(-1, 1)
     thrust = Int8(-1, 1)
     fire = Bool()
+
+
+class Lance(Input):
+    """The second trigger. The player saw others `seen_part` / 256 of a tick beyond the input's `seen_tick`, and the own
+    ship `own_part` / 256 of the way from the tick before the one that applies this.
+    """
+
+    seen_part = UInt8()
+    own_part = UInt8(default=255)
+
+
+class Beam(Message):
+    """A lance that reaches into another shard."""
+
+    x = Int32()
+    y = Int32()
+    ahead_x = Int32()
+    ahead_y = Int32()
+    owner = Int64()
+    home = Int16(audience=SERVER)
 
 
 class Shot(Message):

@@ -16,6 +16,7 @@ KILL_SCORE, DRONE_SCORE = 100, 25
 DEATH_TENTHS = 1
 """Tenths of its score that a dying ship loses to its killer."""
 SHIP_DAMAGE, DRONE_DAMAGE = 20, 6
+LANCE_DAMAGE, LANCE_ENERGY = 30, 4
 CRYSTAL_VALUES = (5, 10, 10, 25)
 CRYSTAL_HEALS = 10
 
@@ -40,6 +41,8 @@ class Rules:
     bolt_ticks: int
     cooldown_ticks: int
     recharge_ticks: int
+    lance_reach: int
+    lance_ticks: int
     safe_ticks: int
     respawn_ticks: int
     drone_speed: int
@@ -72,6 +75,8 @@ def rules_of(grid: Grid) -> Rules:
         bolt_ticks=ticks(800),
         cooldown_ticks=ticks(200),
         recharge_ticks=ticks(350),
+        lance_reach=48 * one,
+        lance_ticks=ticks(900),
         safe_ticks=ticks(2000),
         respawn_ticks=ticks(2500),
         drone_speed=12 * one // hz,

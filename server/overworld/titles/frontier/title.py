@@ -5,8 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from overworld.game import Grid, Inputs, Ints, Shard, Title
-from overworld.titles.frontier import combat, crystals, drones, flight
-from overworld.titles.frontier.kinds import Bolt, Crystal, Drone, Pilot, Points, Ship, Shot, Spent, Steer
+from overworld.titles.frontier import combat, crystals, drones, flight, lance
+from overworld.titles.frontier.kinds import (
+    Beam,
+    Bolt,
+    Crystal,
+    Drone,
+    Lance,
+    Pilot,
+    Points,
+    Ship,
+    Shot,
+    Spent,
+    Steer,
+)
 from overworld.titles.frontier.rules import rules_of
 
 
@@ -16,8 +28,10 @@ class Frontier(Title):
     name, version = "frontier", 1
     world = Grid(width=1536, height=1536, cell=32, shards=(2, 1), view=64, tick_hz=20)
     entities = (Ship, Bolt, Drone, Crystal)
-    inputs = (Steer,)
-    messages = (Shot, Spent, Points)
+    inputs = (Steer, Lance)
+    messages = (Shot, Spent, Points, Beam)
+    # A player 200 ms away on a bad network sees others some 450 ms ago.
+    rewind_ms = 500
     player = Pilot
 
     def setup(self, shard: Shard) -> None:
@@ -55,10 +69,12 @@ class Frontier(Title):
             flight.shoot(shard, ships, rules)
         if len(shard[Drone]):
             drones.think(shard, rules)
+        before = ships.at.x.copy(), ships.at.y.copy()
         if len(ships):
             flight.fly(shard, ships, rules)
         if len(shard[Drone]):
             drones.move(shard, shard[Drone])
         combat.fly_and_hit(shard, rules)
+        lance.strike(shard, inputs[Lance], before, rules)
         if len(ships):
             crystals.collect(shard, rules)

@@ -4,7 +4,7 @@ import { NOTHING, sameCommand } from './frontier.js'
 
 /** @typedef {import('./frontier.js').Command} Command */
 
-/** @type {Record<string, 'left' | 'right' | 'ahead' | 'brake' | 'fire'>} */
+/** @type {Record<string, 'left' | 'right' | 'ahead' | 'brake' | 'fire' | 'lance'>} */
 const KEYS = {
   KeyA: 'left',
   ArrowLeft: 'left',
@@ -15,6 +15,8 @@ const KEYS = {
   KeyS: 'brake',
   ArrowDown: 'brake',
   Space: 'fire',
+  KeyE: 'lance',
+  ShiftLeft: 'lance',
 }
 
 /** How far the thumb goes for the full reach of the stick, pixels. */
@@ -26,7 +28,7 @@ const TURN_LAG_S = 0.1
 const TURN_RATE = (5 * 20 * 2 * Math.PI) / 256
 const AIM_CLOSE = 0.09
 
-/** See the module. Calls `changed` whenever the command is another. */
+/** See the module. Calls `changed` whenever the command is another. `lance`: whether the second trigger is held. */
 export class Controls {
   /** @type {Readonly<Command>} */ command = NOTHING
   /** Fingers were used: the page shows the stick. */
@@ -66,6 +68,10 @@ export class Controls {
     this.#stick = null
     this.#elements.stick.classList.remove('held')
     this.#update()
+  }
+
+  get lance() {
+    return [...this.#held].some((code) => KEYS[code] === 'lance')
   }
 
   /** Where the own ship points now: the stick names a direction, and the ship has to be turned there. @param {number} angle */

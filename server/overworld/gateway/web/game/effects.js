@@ -3,9 +3,12 @@
 const PARTICLES_MAX = 2400
 const RINGS_MAX = 48
 const WORDS_MAX = 24
+const BEAMS_MAX = 32
+const BEAM_MS = 260
 
 /** @typedef {{x: number, y: number, born_ms: number, life_ms: number, from: number, to: number, hue: number}} Ring */
 /** @typedef {{x: number, y: number, born_ms: number, text: string, colour: string}} Word */
+/** @typedef {{x: number, y: number, to_x: number, to_y: number, born_ms: number, hue: number}} Beam */
 
 /** See the module. Lengths are in the title's measure, velocities per second. */
 export class Effects {
@@ -21,6 +24,7 @@ export class Effects {
   #next = 0
   /** @type {Ring[]} */ #rings = []
   /** @type {Word[]} */ #words = []
+  /** @type {Beam[]} */ #beams = []
   /** @type {{at_ms: number, run: () => void}[]} */ #later = []
   /** Fewer of everything, for who asked for less motion. */
   calm = false
@@ -71,6 +75,12 @@ export class Effects {
     this.#words.push({ x, y, text, colour, born_ms: now_ms })
   }
 
+  /** A ray from one place to another. @param {number} x @param {number} y @param {number} to_x @param {number} to_y @param {number} hue @param {number} born_ms */
+  beam(x, y, to_x, to_y, hue, born_ms) {
+    if (this.#beams.length >= BEAMS_MAX) this.#beams.shift()
+    this.#beams.push({ x, y, to_x, to_y, hue, born_ms })
+  }
+
   /** @param {number} at_ms @param {() => void} run */
   later(at_ms, run) {
     this.#later.push({ at_ms, run })
@@ -94,6 +104,7 @@ export class Effects {
       this.#vy[i] *= drag
     }
     this.#rings = this.#rings.filter((ring) => now_ms - ring.born_ms < ring.life_ms)
+    this.#beams = this.#beams.filter((beam) => now_ms - beam.born_ms < BEAM_MS)
     this.#words = this.#words.filter((word) => now_ms - word.born_ms < 900)
   }
 
@@ -120,6 +131,18 @@ export class Effects {
       context.beginPath()
       context.arc(camera.x(x), camera.y(y), (from + (to - from) * ease) * camera.scale, 0, 2 * Math.PI)
       context.stroke()
+    }
+    for (const { x, y, to_x, to_y, hue, born_ms } of this.#beams) {
+      const left = Math.max(0, 1 - (now_ms - born_ms) / BEAM_MS)
+      for (const [wide, light] of /** @type {const} */ ([[0.9, 62], [0.25, 92]])) {
+        context.globalAlpha = left ** 1.5
+        context.lineWidth = Math.max(0.5, camera.scale * wide * left)
+        context.strokeStyle = `hsl(${hue} 95% ${light}%)`
+        context.beginPath()
+        context.moveTo(camera.x(x), camera.y(y))
+        context.lineTo(camera.x(to_x), camera.y(to_y))
+        context.stroke()
+      }
     }
     context.globalCompositeOperation = 'source-over'
     context.textAlign = 'center'

@@ -5,6 +5,7 @@ export const BOLT = 'Bolt'
 export const DRONE = 'Drone'
 export const CRYSTAL = 'Crystal'
 export const STEER = 'Steer'
+export const LANCE = 'Lance'
 
 /** Bits of `Ship.flags`. */
 export const PROTECTED = 1
@@ -13,6 +14,9 @@ export const DEAD = 4
 
 export const HULL_MAX = 100
 export const ENERGY_MAX = 12
+export const LANCE_ENERGY = 4
+export const LANCE_MS = 900
+export const LANCE_REACH = 48
 export const DRONE_HULL_MAX = 40
 
 /** Lengths in the title's own measure. */

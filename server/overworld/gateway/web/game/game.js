@@ -3,7 +3,7 @@
 import { connect } from '/js/index.js'
 import { OWN_HUE } from './art.js'
 import { callsignOf } from './callsigns.js'
-import { DRONE, NOTHING, sameCommand, STEER } from './frontier.js'
+import { DRONE, LANCE, LANCE_ENERGY, LANCE_MS, LANCE_REACH, NOSE, NOTHING, sameCommand, STEER } from './frontier.js'
 import { endingOf } from './messages.js'
 import { ANGLES, flightRule, PREDICTED } from './prediction.js'
 import { Scene } from './scene.js'
@@ -35,6 +35,7 @@ export class Game {
   #veil_ms = -Infinity
   #session = ''
   #contract = ''
+  #lanced_ms = -Infinity
   #retry_ms = 0
   #scene = new Scene()
 
@@ -77,6 +78,24 @@ export class Game {
     this.#command = command
     if (sameCommand(command, this.#told) || !this.client.session.welcome) return
     if (this.client.send(STEER, command)) this.#told = command
+  }
+
+  /** Lets the lance loose, if it is ready: seen at once, judged by what is seen now. @param {number} now_ms */
+  lance(now_ms) {
+    const { own } = this.things
+    const { steering, mirror } = this.client
+    if (!own?.alive || !steering || now_ms - this.#lanced_ms < LANCE_MS || (mirror.ownValues.energy ?? 0) < LANCE_ENERGY) return
+    const [seen, tick] = [this.client.seen(), steering.tick(now_ms)]
+    const part = (/** @type {number} */ of) => Math.floor((of % 1) * 256)
+    if (!this.client.send(LANCE, { seen_part: part(seen), own_part: part(tick) }, { seen })) return
+    this.#lanced_ms = now_ms
+    this.#beam(own, own.angle, OWN_HUE)
+  }
+
+  /** @param {Thing} thing @param {number} angle @param {number} hue */
+  #beam({ x, y }, angle, hue) {
+    const [dx, dy] = [Math.cos(angle), Math.sin(angle)]
+    this.#page.stage.effects.beam(x + dx * NOSE, y + dy * NOSE, x + dx * LANCE_REACH, y + dy * LANCE_REACH, hue, performance.now())
   }
 
   /** One frame of the page. @param {number} now_ms @param {number} elapsed_ms */
@@ -177,6 +196,9 @@ export class Game {
       returned: (thing, own) => {
         effects.ring({ x: thing.x, y: thing.y, born_ms: now(), life_ms: 700, from: 9, to: 2, hue: thing.hue })
         if (own) messages.say('moment', 'Shielded until you fire.', 'calm', 1800)
+      },
+      lanced: (thing, angle, own) => {
+        if (!own) this.#beam(thing, angle, thing.hue)
       },
       scored: (thing, points) => effects.word(thing.x, thing.y, `+${points}`, GOLD, now()),
       taken: (thing) => {

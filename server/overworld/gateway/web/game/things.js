@@ -23,7 +23,7 @@ const LEAP = 24
  * @typedef {{
  *   id: number, kind: string, hue: number, born_ms: number, leaves_ms: number, x: number, y: number, vx: number, vy: number,
  *   angle: number, tick_x: number, tick_y: number, hp: number, flags: number, score: number, value: number, alive: boolean,
- *   flash_ms: number, name: string, shown: boolean
+ *   flash_ms: number, name: string, shown: boolean, lanced: number
  * }} Thing
  */
 
@@ -31,7 +31,8 @@ const LEAP = 24
  * What the rest of the page wants to hear.
  * @typedef {{
  *   hurt: (thing: Thing, damage: number, own: boolean) => void, died: (thing: Thing, own: boolean) => void,
- *   returned: (thing: Thing, own: boolean) => void, scored: (thing: Thing, points: number) => void,
+ *   returned: (thing: Thing, own: boolean) => void, lanced: (thing: Thing, angle: number, own: boolean) => void,
+ *   scored: (thing: Thing, points: number) => void,
  *   taken: (thing: Thing) => void, hit: (thing: Thing) => void, left: (thing: Thing) => void, leapt: () => void
  * }} Happenings
  */
@@ -141,6 +142,7 @@ export class Things {
       flash_ms: -Infinity,
       name: entity.kind === SHIP ? callsignOf(entity.id) : '',
       shown: false,
+      lanced: entity.lanced ?? 0,
     })
   }
 
@@ -187,6 +189,7 @@ export class Things {
         if (columns.score) this.#readScore(thing, columns.score[i])
         if (columns.hp) this.#readHull(thing, columns.hp[i])
         if (columns.flags) this.#readFlags(thing, columns.flags[i])
+        if (columns.lanced && columns.lanced[i] !== thing.lanced) this.#readLance(thing, columns.lanced[i], columns.lance_angle[i] * RADIANS)
       }
     }
   }
@@ -221,6 +224,12 @@ export class Things {
       if (thing.alive) this.#happens.returned(thing, own)
       else this.#happens.died(thing, own)
     })
+  }
+
+  /** @param {Thing} thing @param {number} count @param {number} angle */
+  #readLance(thing, count, angle) {
+    thing.lanced = count
+    this.#soon(thing, () => this.#happens.lanced(thing, angle, thing.id === this.#client.mirror.own.entity))
   }
 
   /** When a thing's place has caught up with what just happened to it. @param {Thing} thing @param {() => void} run */

@@ -1,0 +1,107 @@
+"""Who has the other in the sights on his own screen hits, however far the server is: within the bound."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+
+import numpy as np
+import pytest
+
+from overworld.client.interpolation import Interpolation
+from overworld.titles.frontier import Frontier
+from overworld.titles.frontier.kinds import HP_MAX, Drone, Ship
+from overworld.titles.frontier.rules import LANCE_ENERGY, rules_of
+from tests.client.lag import LaggedWorld, Player
+
+ONE = 256
+RULES = rules_of(Frontier.world)
+
+
+class Marksman:
+    """Turns until the other, as drawn, is where its beam, as drawn, would go."""
+
+    def __init__(self, player: Player) -> None:
+        assert player.steering is not None
+        self.player = player
+        self.steering = player.steering
+        self.others = Interpolation(player.mirror, "Ship", player.steering.beats)
+        player.on_frame.append(lambda _: self.others.frame())
+        self.hands = (0, 0)
+
+    def off(self, other: int, now: float) -> tuple[float, float, float] | None:
+        """(steps to turn, distance along and across the beam in position units)."""
+        own, seen = self.steering.shown(now), self.others.placed(other, now)
+        if own is None or seen is None:
+            return None
+        heading = math.floor(own["heading"] + 0.5) / 256 * math.tau
+        dx, dy = seen.x - own["x"], seen.y - own["y"]
+        turn = (math.atan2(dy, dx) - heading + math.pi) % math.tau - math.pi
+        along = dx * math.cos(heading) + dy * math.sin(heading)
+        return turn / math.tau * 256, along, dx * math.sin(heading) - dy * math.cos(heading)
+
+    def loose(self, now: float) -> float:
+        """Returns how long ago the server will find what is seen now, in ticks."""
+        tick = self.steering.tick(now)
+        seen = self.others.tick(self.steering.shard, now)
+        fields = {"seen_part": int(seen % 1 * 256), "own_part": int(tick % 1 * 256)}
+        assert self.steering.send("Lance", fields, now, math.floor(seen))
+        self.player.flush()
+        return math.floor(tick) + 1 - seen
+
+
+@pytest.mark.parametrize("round_trip_s", [0.02, 0.08, 0.2])
+def test_an_aimed_lance_hits(round_trip_s: float, seed: int) -> None:
+    async def play() -> None:
+        chance = random.Random(seed)
+        world = LaggedWorld(seed)
+        shooter, target = world.join(round_trip_s, round_trip_s / 4), world.join(round_trip_s, round_trip_s / 4)
+        await world.run(3.0)
+        ships = world.stage.cores[0].shard[Ship]
+        drones = world.stage.cores[0].shard[Drone]
+        drones.remove(np.arange(len(drones)))
+        marksman = Marksman(shooter)
+        await world.run(0.3)
+        assert target.steering is not None
+        own, other = shooter.mirror.avatar, target.mirror.avatar
+        assert own is not None
+        assert other is not None
+        rows = ships.rows_of(np.array([own.entity, other.entity], np.int64))
+        shots = hits = 0
+        for frame in range(60 * 60):
+            await world.run(1 / 60)
+            if frame % 60 == 0:
+                target.steer(chance.choice((-1, 0, 1)), 1)
+                # Kept alive and in the middle of things: what is measured is the aim.
+                ships.hp, ships.energy, ships.safe_tick = HP_MAX, LANCE_ENERGY + 4, 0
+            if frame % 240 == 0:
+                ships.at.x[rows], ships.at.y[rows] = (
+                    (200 * ONE, 225 * ONE),
+                    (250 * ONE, chance.randrange(230, 270) * ONE),
+                )
+                await world.run(0.8)
+            off = marksman.off(other.entity, world.now)
+            if off is None:
+                continue
+            turn = off[0]
+            hands = 0 if abs(turn) < 3 else 1 if turn > 0 else -1
+            if hands != marksman.hands[0]:
+                marksman.hands = (hands, 0)
+                shooter.steer(hands, 0)
+            # Hands are seen at once: so is what the beam would touch now.
+            now = marksman.off(other.entity, world.now)
+            assert now is not None
+            _, along, across = now
+            ready = ships.lance_tick[rows[0]] <= world.stage.cores[0].tick - 10
+            in_sight = abs(across) < RULES.hit_radius * 0.95 and 0 < along < RULES.lance_reach * 0.9
+            if ready and in_sight:
+                before = int(ships.hp[rows[1]])
+                assert marksman.loose(world.now) <= Frontier.rewind_ms / 50
+                await world.run(round_trip_s + 0.3)
+                shots += 1
+                hits += int(ships.hp[rows[1]]) < before
+        assert shots > 15
+        assert hits >= 0.97 * shots, f"{hits} of {shots}"
+
+    asyncio.run(play())
