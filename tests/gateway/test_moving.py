@@ -229,6 +229,20 @@ class TestLeavingBetweenShards:
         assert [(detach.shard, detach.leaving) for detach in second.detaches] == [(THERE, True)]
         assert not first.detaches
 
+    async def test_who_left_before_the_gateway_heard_of_the_move_is_reported_where_he_went(self, arena: Arena) -> None:
+        first, second, _, client = await between_two(arena)
+        session = arena.session(client)
+        first.paused = True
+        number = first.cross(session, THERE)
+        client.send(pb.ClientMessage(bye=pb.Bye()))
+        assert await client.closed() == 1000
+        await until(lambda: bool(first.detaches), "the shard that has him no more is told")
+        first.paused = False
+        await until(lambda: bool(second.detaches), "and then the other")
+        assert [(detach.shard, detach.leaving) for detach in second.detaches] == [(THERE, True)]
+        (attach,) = second.attaches
+        assert (attach.after_shard, attach.after_number) == (ANNA, number)
+
     async def test_where_it_cannot_be_reached_that_is_counted(self, arena: Arena) -> None:
         first = await arena.worker(ANNA)
         client = await arena.player(await arena.gateway())

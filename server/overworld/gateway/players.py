@@ -18,6 +18,7 @@ from overworld.gateway import pieces
 from overworld.gateway.codes import CloseCode, worker_reason
 from overworld.gateway.connection import Connection
 from overworld.gateway.fanout import Fanout
+from overworld.gateway.goodbyes import Goodbye, Goodbyes
 from overworld.gateway.inputs import Forward, InputColumns, InputRules
 from overworld.gateway.message import MessageLimits
 from overworld.gateway.routing import Routing
@@ -68,6 +69,7 @@ class Players:
         self._directory = directory
         self._welcomes = Welcomes(contract, settings)
         self._views = Views(contract.grid)
+        self._goodbyes = Goodbyes()
         self._fanout = Fanout(self._views)
         self._connections: dict[Connection, None] = {}
         self._sessions: dict[int, Connection] = {}
@@ -187,6 +189,7 @@ class Players:
         else:
             # Inputs that were taken before the goodbye count.
             self._flush_inputs(what.shard)
+            self._goodbyes.said(session.session, what.shard, session.player, what.leaving, self.now_s())
             message.detach.MergeFrom(link_pb2.Detach(shard=what.shard, session=session.session, leaving=what.leaving))
         link.send(message)
 
@@ -302,10 +305,27 @@ class Players:
 
     def _follow(self, tick: Tick) -> None:
         for number, shard, message in tick.moved:
+            goodbye = None if number in self._sessions else self._goodbyes.take(number, tick.shard, self.now_s())
+            if goodbye is not None:
+                self._say_goodbye(number, goodbye, link_pb2.Attach(
+                    shard=shard, session=number, player=goodbye.player, resume=True,
+                    after_shard=tick.shard, after_number=message,
+                ))  # fmt: skip
+                continue
             connection = self._attached(number, tick.shard, "move_stale")
             if connection is not None:
                 telemetry.gateway_moves_total.inc()
                 connection.do(connection.session.moved(tick.shard, shard, message, self.now_s()))
+
+    def _say_goodbye(self, number: int, goodbye: Goodbye, attach: link_pb2.Attach) -> None:
+        """He left while his avatar crossed: the shard it went to must hear of it, and hears only of its own sessions."""
+        link = self.routing.link_of(attach.shard)
+        if link is None:
+            telemetry.gateway_dropped_total.labels("detach_unreachable").inc()
+            return
+        link.send(LinkMessage(attach=attach))
+        detach = link_pb2.Detach(shard=attach.shard, session=number, leaving=goodbye.leaving)
+        link.send(LinkMessage(detach=detach))
 
     def _end(self, ending: Iterable[tuple[Connection | None, int]]) -> None:
         for connection, code in ending:
