@@ -318,7 +318,7 @@ class Players:
                 connection.do(connection.session.moved(tick.shard, shard, message, self.now_s()))
 
     def _say_goodbye(self, number: int, goodbye: Goodbye, attach: link_pb2.Attach) -> None:
-        """He left while his avatar crossed: the shard it went to must hear of it, and hears only of its own sessions."""
+        """He left while his avatar crossed: the shard it went to must hear of it, and listens to whom it has alone."""
         link = self.routing.link_of(attach.shard)
         if link is None:
             telemetry.gateway_dropped_total.labels("detach_unreachable").inc()
