@@ -178,6 +178,10 @@ class Client:
         self._flush(now)
         return seq
 
+    def push(self) -> None:
+        """Send what the session has to say: after inputs made through `steering`."""
+        self._flush(time.monotonic())
+
     async def frame(self, timeout_s: float) -> None:
         """Wait for the next frame. Raises TimeoutError, and ClientStopped where the session is over."""
         if self._stopped is not None:
