@@ -101,7 +101,7 @@ async def measure(proof: Proof, options: Options, milliseconds: int, shooter: Cl
     proof.figure(f"{name}_shots_beyond_bound", felt.beyond)
     proof.figure(f"{name}_shots", felt.shots)
     proof.figure(f"{name}_confirmed_share", felt.hits / max(1, felt.shots))
-    proof.require(felt.shots > 0, f"nobody shot at {milliseconds} ms")
+    proof.require(felt.shots + felt.beyond > 0, f"nobody shot at {milliseconds} ms")
     proof.require(shooter.stopped is None and target.stopped is None, "a client was closed")
 
 

@@ -190,7 +190,7 @@ const SURPLUS_MS_MAX = 250
 const SURPLUS_MELTS = 2
 /** How much faster or slower the avatar's time may run while the lead grows or shrinks. */
 const SLEW_UP = 0.1
-const SLEW_DOWN = 0.02
+const SLEW_DOWN = 0.05
 const LEAD_MS_MAX = 600
 
 /**

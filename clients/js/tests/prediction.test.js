@@ -117,7 +117,7 @@ test('the lead follows the way there, grows with late inputs and shrinks slowly'
   lead.late(1)
   assert.equal(lead.advance(80, 10, 1000), far + 20 - 2 * 0)
   const later = lead.advance(20, 10, 2000)
-  assert.ok(later > far - 10, 'nobody sees the own time stumble')
+  assert.ok(later > far - 40, 'nobody sees the own time stumble')
   for (let s = 3; s < 30; s++) lead.advance(20, 10, s * 1000)
   assert.ok(lead.ms < 60)
 })

@@ -14,7 +14,7 @@ _LATE_S = 0.010
 _SURPLUS_S_MAX = 0.25
 _SURPLUS_MELTS = 0.002
 """Seconds a second."""
-_SLEW_UP, _SLEW_DOWN = 0.10, 0.02
+_SLEW_UP, _SLEW_DOWN = 0.10, 0.05
 """How much faster or slower the avatar's time may run while the lead grows or shrinks."""
 LEAD_S_MAX = 0.6
 
