@@ -187,7 +187,7 @@ const SERVER_MS = 12
 const LATE_MS = 10
 const SURPLUS_MS_MAX = 250
 /** How much of a surplus melts away in a second, ms. */
-const SURPLUS_MELTS = 2
+const SURPLUS_MELTS = 5
 /** How much faster or slower the avatar's time may run while the lead grows or shrinks. */
 const SLEW_UP = 0.1
 const SLEW_DOWN = 0.05

@@ -73,7 +73,8 @@ export class Steering {
 
   /** @param {number} now_ms @returns {number} the tick an input made now is meant for; 0 where that is not known */
   due(now_ms) {
-    if (!this.predictor.started) return 0
+    // Before the way has been measured every input would be late, and the lead would grow for nothing.
+    if (!this.predictor.started || Number.isNaN(this.#session.clock.offset_ms)) return 0
     return (this.#due = Math.max(this.#due, Math.floor(this.tick(now_ms)) + 1))
   }
 

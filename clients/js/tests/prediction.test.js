@@ -148,6 +148,7 @@ test('a connection predicts its avatar, names ticks, and agrees with its server'
   socket.onopen({})
   for (const frame of gateway.outbox.splice(0)) give(frame)
   assert.equal(client.state, 'playing')
+  for (const frame of gateway.outbox.splice(0)) give(frame)
   const steering = client.predict({ rule: (ship) => ({ ...ship, x: ship.x + ship.vx, y: ship.y + ship.vy }), columns: ['x', 'y'] })
   const keyframe = { cell: 0, kind: 0, added: [5], columns: [100, 200, 7, 0, 9, 100] }
   give({ heads: [{ shard: 0, epoch: 1, tick: 8 }], views: [{ entered: [0] }], keyframes: [keyframe], owns: [{ entity: 5, kind: 0, values: [3] }] })

@@ -12,7 +12,7 @@ _SERVER_S = 0.012
 _LATE_S = 0.010
 """What one late input adds, and one more for each tick it was late."""
 _SURPLUS_S_MAX = 0.25
-_SURPLUS_MELTS = 0.002
+_SURPLUS_MELTS = 0.005
 """Seconds a second."""
 _SLEW_UP, _SLEW_DOWN = 0.10, 0.05
 """How much faster or slower the avatar's time may run while the lead grows or shrinks."""

@@ -122,12 +122,21 @@ class Steering:
             raise ValueError("inputs are not known before the first Welcome")
         layout = contract.input(kind)
         values = layout.values(fields)
-        self._due = max(self._due, math.floor(self.tick(now)) + 1) if self.predictor.started else 0
-        seq = self._session.submit(layout, values, now, seen_tick, self._due)
+        due = self._due_now(now)
+        seq = self._session.submit(layout, values, now, seen_tick, due)
         if seq is not None:
             whole = {name: value for (name, _, _), value in zip(layout.fields, values, strict=True)}
-            self.predictor.command(seq, self._due, kind, whole)
+            self.predictor.command(seq, due, kind, whole)
         return seq
+
+    def _due_now(self, now: float) -> int:
+        """The tick an input made now is meant for; 0 (at once) while the way to the server has not been measured: every
+        input would be late, and the lead would grow for nothing.
+        """
+        if not self.predictor.started or not self._session.clock.round_trip_least_s:
+            return 0
+        self._due = max(self._due, math.floor(self.tick(now)) + 1)
+        return self._due
 
     def shown(self, now: float) -> dict[str, float] | None:
         """Where to draw the avatar now; None before it was seen."""
