@@ -38,7 +38,7 @@ class Screen:
     def look(self) -> Mirror:
         grid = WELCOME.grid
         frame = pb.Frame(welcomes=[WELCOME], heads=[pb.TickHead(shard=0, epoch=1, tick=1)])
-        frame.owns.add(entity=1, kind=FRONTIER.kind("Ship"), values=[12])
+        frame.owns.add(entity=1, kind=FRONTIER.kind("Ship"), values=[12, 0, 0])
         view = frame.views.add()
         for (entity, name), row in self.rows.items():
             kind = FRONTIER.kind(name)
