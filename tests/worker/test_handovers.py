@@ -19,6 +19,7 @@ from overworld.store.memory import MemoryOwnership, NoFaults
 from overworld.store.ports import CommitLevel, CommitPolicy
 from overworld.wire.v1 import link_pb2
 from overworld.worker.post import Post
+from overworld.worker.sweeps import Sweeper
 from tests.worker.cluster import Cluster, Gateway, running, until
 from tests.worker.ferry import Ferry
 from tests.worker.harbour import NAMES, check_journals, cores, grown, sent, settled_names, two_workers
@@ -166,6 +167,26 @@ async def test_a_wiped_redis_costs_no_boat_while_the_workers_live(
     )
     await grown(cluster)
     await check_journals(cluster)
+    assert await settled_names(cluster) == NAMES
+
+
+async def test_a_redis_wiped_while_all_are_stopped_costs_no_boat_either(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was on its way is in the senders' last snapshots."""
+    first, second = await two_workers(cluster)
+    await grown(cluster, 3)
+    monkeypatch.setattr(Post, "send", lambda *_: None)
+    monkeypatch.setattr(Sweeper, "after_tick", lambda *_: None)
+    here = cores(cluster)
+    await until(lambda: sent(here[0], 1) > here[1].received(0), "mail that only the outbox has")
+    cluster.workers.clear()
+    assert await first.stop()
+    assert await second.stop()
+    monkeypatch.undo()
+    cluster.redis.wipe()
+    await two_workers(cluster)
+    await grown(cluster)
     assert await settled_names(cluster) == NAMES
 
 

@@ -10,6 +10,7 @@ the world.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,8 +56,12 @@ def freeze(core: ShardCore) -> Frozen:
     return Frozen(core.index, core.tick, state_digest(core.shard), tuple(columns))
 
 
-def encode(frozen: Frozen, core: ShardCore, *, epoch: int, chain: bytes, wall_ms: int) -> bytes:
-    """The bytes of a frozen state. Reads only the contract of `core`: safe while it goes on ticking."""
+def encode(
+    frozen: Frozen, core: ShardCore, *, epoch: int, chain: bytes, wall_ms: int, outbox: Sequence[bytes] = ()
+) -> bytes:
+    """The bytes of a frozen state. Reads only the contract of `core`: safe while it goes on ticking. `outbox`: messages
+    of this state and earlier ones that are not acked.
+    """
     head = record_pb2.SnapshotHead(
         format=FORMAT,
         world=core.contract.world,
@@ -69,6 +74,7 @@ def encode(frozen: Frozen, core: ShardCore, *, epoch: int, chain: bytes, wall_ms
         chain=chain,
         wall_ms=wall_ms,
         state_digest=frozen.state_digest,
+        outbox=outbox,
     )
     pieces: list[bytes] = []
     offset = 0

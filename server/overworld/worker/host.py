@@ -431,8 +431,14 @@ class ShardHost:
         if self.archiver is not None and self._journal is not None:
             await self.archiver.bridge(self._journal.kept)
         saver = Snapshotter(
-            shelf, ownership, self._grant, self._new_core, self._limits.snapshots, archiver=self.archiver
-        )  # fmt: skip
+            shelf,
+            ownership,
+            self._grant,
+            self._new_core,
+            self._limits.snapshots,
+            archiver=self.archiver,
+            receipts=self._receipts,
+        )
         await saver.save_now(core, chain)
         await mend(ownership, self._grant, head.tick, core, self._copy)
         await ownership.restart(self._grant, head.tick, head.chain, core.tick, chain)

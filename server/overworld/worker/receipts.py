@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -57,6 +57,15 @@ class OutboxCopy:
         """What is remembered of the messages to a shard, in order."""
         return list(self._kept.get(to_shard, ()))
 
+    def bodies(self) -> tuple[bytes, ...]:
+        """Everything that is remembered, by receiver and number."""
+        return tuple(message.body for to_shard in sorted(self._kept) for message in self._kept[to_shard])
+
+    def take_in(self, bodies: Sequence[bytes], tick: int) -> None:
+        """What a snapshot of `tick` remembered. Call before anything else is added."""
+        messages = [record_pb2.ShardMessage.FromString(body) for body in bodies]
+        self.add((OutboxMessage(m.to_shard, m.number, b) for m, b in zip(messages, bodies, strict=True)), tick)
+
     async def load(self, ownership: Ownership, shard: int, to_shards: Iterable[int]) -> None:
         """Once for each receiver: what an owner before this one left in the outbox. Raises StoreError."""
         for to_shard in to_shards:
@@ -91,6 +100,19 @@ class Receipts:
         others = neighbours.ids.tolist()
         self._noted[core.tick] = dict(zip(others, neighbours.received.tolist(), strict=True))
         self._sent = sent(core)
+
+    @property
+    def unacked(self) -> tuple[bytes, ...]:
+        """Messages sent and not acked, as far as they are remembered."""
+        return self._copy.bodies()
+
+    async def load(self, core: ShardCore) -> None:
+        """Remember what an owner before this one left in the outboxes. What cannot be read is left out, and said."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._copy.load(self._ownership, self._grant.shard, list(sent(core)))
+        except (StoreError, TimeoutError) as error:
+            log.warning("outboxes_unread", shard=self._grant.shard, reason=str(error) or "no answer in time")
 
     def waiting(self, core: ShardCore) -> int:
         """Messages sent that their receivers had not acked when a snapshot was last saved."""

@@ -44,6 +44,8 @@ class Recovered:
     beyond_head: bool
     wall_ms: int = 0
     """When the snapshot it started from was taken; 0 where there was none."""
+    outbox: tuple[bytes, ...] = ()
+    """Messages to other shards that the snapshot remembers, where the journal ends before it."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -124,7 +126,10 @@ async def _follow(core: ShardCore, start: Start | None, head: Head, ownership: O
     source = start.name if start else "setup"
     from_tick = core.tick
     if core.tick > head.tick:
-        return Recovered(core, follower.chain, follower.epoch, source, 0, beyond_head=True, wall_ms=wall_ms)
+        outbox = tuple(snapshot.read_head(start.data).outbox) if start else ()
+        return Recovered(
+            core, follower.chain, follower.epoch, source, 0, beyond_head=True, wall_ms=wall_ms, outbox=outbox
+        )
     if core.tick < head.floor:
         raise JournalGap(f"tick {core.tick} to {head.floor}: trimmed from the journal")
     await _replay_to(follower, head, ownership)

@@ -47,6 +47,7 @@ class _Taken:
     frozen: Frozen
     chain: bytes
     wall_ms: int
+    outbox: tuple[bytes, ...]
 
 
 class Snapshotter:
@@ -91,7 +92,7 @@ class Snapshotter:
         if self._taken is not None or time.monotonic() < self._due_s:
             return
         self._due_s = time.monotonic() + self._limits.interval_s
-        self._taken = _Taken(snapshot.freeze(core), chain, time.time_ns() // 1_000_000)
+        self._taken = self._take(core, chain)
         if self._receipts is not None:
             self._receipts.note(core)
 
@@ -106,7 +107,9 @@ class Snapshotter:
         anew). Raises StoreError.
         """
         await self.settle()
-        await self._save(_Taken(snapshot.freeze(core), chain, time.time_ns() // 1_000_000), keep=True)
+        if self._receipts is not None:
+            await self._receipts.load(core)
+        await self._save(self._take(core, chain), keep=True)
 
     async def settle(self) -> None:
         """Wait for a snapshot that is on its way."""
@@ -119,6 +122,10 @@ class Snapshotter:
             self._saving.cancel()
 
     # ------------------------------------------------------------ inside
+
+    def _take(self, core: ShardCore, chain: bytes) -> _Taken:
+        outbox = self._receipts.unacked if self._receipts is not None else ()
+        return _Taken(snapshot.freeze(core), chain, time.time_ns() // 1_000_000, outbox)
 
     async def _save_and_trim(self, taken: _Taken) -> None:
         try:
@@ -168,7 +175,14 @@ class Snapshotter:
         state.
         """
         scratch = self._new_core()
-        data = snapshot.encode(taken.frozen, scratch, epoch=self._grant.epoch, chain=taken.chain, wall_ms=taken.wall_ms)
+        data = snapshot.encode(
+            taken.frozen,
+            scratch,
+            epoch=self._grant.epoch,
+            chain=taken.chain,
+            wall_ms=taken.wall_ms,
+            outbox=taken.outbox,
+        )
         snapshot.restore(scratch, data)
         return data
 

@@ -80,6 +80,7 @@ class TakeOver:
                 if recovered.beyond_head:
                     head = self._grant.head
                     await self._keep_what_is_left(recovered)
+                    self._copy.take_in(recovered.outbox, recovered.tick)
                     # Before the journal begins anew: cut short, this is done again.
                     await mend(self._stores.ownership, self._grant, head.tick, recovered.core, self._copy)
                     await self._stores.ownership.restart(

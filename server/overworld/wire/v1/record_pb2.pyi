@@ -246,6 +246,7 @@ class SnapshotHead(_message.Message):
     WALL_MS_FIELD_NUMBER: _builtins.int
     STATE_DIGEST_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
+    OUTBOX_FIELD_NUMBER: _builtins.int
     format: _builtins.int
     world: _builtins.str
     title: _builtins.str
@@ -259,6 +260,10 @@ class SnapshotHead(_message.Message):
     state_digest: _builtins.bytes
     @_builtins.property
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotColumn]: ...
+    @_builtins.property
+    def outbox(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """ShardMessages that other shards had not acked: all there is of them where Redis is lost."""
+
     def __init__(
         self,
         *,
@@ -274,10 +279,11 @@ class SnapshotHead(_message.Message):
         wall_ms: _builtins.int = ...,
         state_digest: _builtins.bytes = ...,
         columns: _abc.Iterable[Global___SnapshotColumn] | None = ...,
+        outbox: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "columns", b"columns", "contract", b"contract", "epoch", b"epoch", "format", b"format", "shard", b"shard", "state_digest", b"state_digest", "tick", b"tick", "title", b"title", "title_version", b"title_version", "wall_ms", b"wall_ms", "world", b"world"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "columns", b"columns", "contract", b"contract", "epoch", b"epoch", "format", b"format", "outbox", b"outbox", "shard", b"shard", "state_digest", b"state_digest", "tick", b"tick", "title", b"title", "title_version", b"title_version", "wall_ms", b"wall_ms", "world", b"world"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
