@@ -77,11 +77,12 @@ async def test_nobody_comes_and_the_shard_sleeps_and_leaves_memory_and_keeps_its
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("phase", ["asleep", "away"])
-async def test_a_player_wakes_it_and_it_goes_on_where_it_stopped(phase: str) -> None:
+async def test_a_player_wakes_it_and_it_goes_on_where_it_stopped(cluster: Cluster, phase: str) -> None:
     leave_s = 60.0 if phase == "asleep" else 0.1
-    cluster = Cluster(StillFerry(), sleep_after_s=0.2, leave_after_s=leave_s)
+    cluster.given |= {"leave_after_s": leave_s}
     worker = await cluster.worker("w")
-    await until(lambda: phases(worker).get(0) == phase, f"shard 0 is {phase}")
+    await until(lambda: set(phases(worker).values()) == {phase} and len(phases(worker)) == 2, f"both are {phase}")
+    await until(lambda: worker._hosts[0].held == 0, "its last tick is in the journal")
     tick = cluster.head_tick(0)
     gateway = await cluster.gateway()
     link = await gateway.dial(worker.address)
@@ -92,7 +93,6 @@ async def test_a_player_wakes_it_and_it_goes_on_where_it_stopped(phase: str) -> 
     await until(lambda: cluster.head_tick(0) > tick + 20, "it ticks for as long as somebody is there")
     gateway.detach(link, 0, 100, leaving=True)
     await until(lambda: phases(worker)[0] == phase, "and sleeps again")
-    await cluster.close()
 
 
 @pytest.mark.asyncio
@@ -134,10 +134,12 @@ async def test_an_entity_that_comes_wakes_it(
 @pytest.mark.asyncio
 async def test_a_title_keeps_a_shard_awake_and_0_keeps_all_awake() -> None:
     cluster = Cluster(Restless(), sleep_after_s=0.2, leave_after_s=60)
-    worker = await cluster.worker("w")
-    await until(lambda: sorted(phases(worker).values()) == ["asleep"] * 3 + ["running"], "three sleep")
-    assert phases(worker)[2] == "running"
-    await cluster.close()
+    try:
+        worker = await cluster.worker("w")
+        await until(lambda: sorted(phases(worker).values()) == ["asleep"] * 3 + ["running"], "three sleep")
+        assert phases(worker)[2] == "running"
+    finally:
+        await cluster.close()
 
 
 @pytest.mark.asyncio
