@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 
 import numpy as np
 import pytest
 
-from overworld.client.interpolation import Interpolation
+from loadtest.marksman import Marksman
 from overworld.titles.frontier import Frontier
 from overworld.titles.frontier.kinds import HP_MAX, Drone, Ship
 from overworld.titles.frontier.rules import LANCE_ENERGY, rules_of
@@ -19,36 +18,12 @@ ONE = 256
 RULES = rules_of(Frontier.world)
 
 
-class Marksman:
-    """Turns until the other, as drawn, is where its beam, as drawn, would go."""
-
-    def __init__(self, player: Player) -> None:
-        assert player.steering is not None
-        self.player = player
-        self.steering = player.steering
-        self.others = Interpolation(player.mirror, "Ship", player.steering.beats)
-        player.on_frame.append(lambda _: self.others.frame())
-        self.hands = (0, 0)
-
-    def off(self, other: int, now: float) -> tuple[float, float, float] | None:
-        """(steps to turn, distance along and across the beam in position units)."""
-        own, seen = self.steering.shown(now), self.others.placed(other, now)
-        if own is None or seen is None:
-            return None
-        heading = math.floor(own["heading"] + 0.5) / 256 * math.tau
-        dx, dy = seen.x - own["x"], seen.y - own["y"]
-        turn = (math.atan2(dy, dx) - heading + math.pi) % math.tau - math.pi
-        along = dx * math.cos(heading) + dy * math.sin(heading)
-        return turn / math.tau * 256, along, dx * math.sin(heading) - dy * math.cos(heading)
-
-    def loose(self, now: float) -> float:
-        """Returns how long ago the server will find what is seen now, in ticks."""
-        tick = self.steering.tick(now)
-        seen = self.others.tick(self.steering.shard, now)
-        fields = {"seen_part": int(seen % 1 * 256), "own_part": int(tick % 1 * 256)}
-        assert self.steering.send("Lance", fields, now, math.floor(seen))
-        self.player.flush()
-        return math.floor(tick) + 1 - seen
+def aiming(player: Player) -> Marksman:
+    """A marksman at the screen of this player."""
+    assert player.steering is not None
+    marksman = Marksman(player.mirror, player.steering)
+    player.on_frame.append(lambda _: marksman.others.frame())
+    return marksman
 
 
 @pytest.mark.parametrize("round_trip_s", [0.02, 0.08, 0.2])
@@ -61,7 +36,7 @@ def test_an_aimed_lance_hits(round_trip_s: float, seed: int) -> None:
         ships = world.stage.cores[0].shard[Ship]
         drones = world.stage.cores[0].shard[Drone]
         drones.remove(np.arange(len(drones)))
-        marksman = Marksman(shooter)
+        marksman = aiming(shooter)
         await world.run(0.3)
         assert target.steering is not None
         own, other = shooter.mirror.avatar, target.mirror.avatar
@@ -81,14 +56,11 @@ def test_an_aimed_lance_hits(round_trip_s: float, seed: int) -> None:
                     (250 * ONE, chance.randrange(230, 270) * ONE),
                 )
                 await world.run(0.8)
-            off = marksman.off(other.entity, world.now)
-            if off is None:
+            if marksman.off(other.entity, world.now) is None:
                 continue
-            turn = off[0]
-            hands = 0 if abs(turn) < 3 else 1 if turn > 0 else -1
-            if hands != marksman.hands[0]:
-                marksman.hands = (hands, 0)
-                shooter.steer(hands, 0)
+            held = marksman.turn
+            if marksman.aim(other.entity, world.now) != held:
+                shooter.steer(marksman.turn, 0)
             # Hands are seen at once: so is what the beam would touch now.
             now = marksman.off(other.entity, world.now)
             assert now is not None
@@ -98,7 +70,10 @@ def test_an_aimed_lance_hits(round_trip_s: float, seed: int) -> None:
             in_sight = abs(across) < RULES.hit_radius * 0.85 and 0 < along < RULES.lance_reach * 0.9
             if ready and in_sight:
                 before = int(ships.hp[rows[1]])
-                assert marksman.loose(world.now) <= Frontier.rewind_ms / 50
+                ago_ticks = marksman.loose(world.now)
+                shooter.flush()
+                assert ago_ticks is not None
+                assert ago_ticks <= Frontier.rewind_ms / 50
                 await world.run(round_trip_s + 0.3)
                 shots += 1
                 hits += int(ships.hp[rows[1]]) < before
