@@ -341,6 +341,8 @@ class ShardHost:
             await self.snapshots.save_now(core, journal.chain)
         except OverworldError as error:
             log.warning("shard_stays", shard=self.shard, tick=core.tick, reason=str(error))
+            # Not at once again: what cannot be saved now is tried when it has slept as long once more.
+            self._loop.stay()
             return End.YIELDING
         self._away = Doorbell(self._limits.loop.rest.look_s)
         self._reception.on_call = self._away.ring

@@ -159,6 +159,10 @@ class ShardLoop:
         self._yielding = True
         self._doorbell.ring()
 
+    def stay(self) -> None:
+        """Its state cannot leave memory now: count the idle time anew."""
+        self._rest.busy(self._loop.time())
+
     async def run(self) -> End:
         """Tick until stopped, or until the shard cannot go on here."""
         try:
