@@ -156,6 +156,7 @@ migration_seconds = Histogram(
     buckets=_FAST_S,
 )
 yields_total = Counter("overworld_yields", "Times that another process asked for a shard of this one", ["result"])
+cell_checks_total = Counter("overworld_cell_checks", "Questions of load tests about cells, by HTTP status", ["status"])
 admin_calls_total = Counter("overworld_admin_calls", "Calls of the admin API, by HTTP status", ["status"])
 balance_leads = Gauge("overworld_balance_leads", "1 where this worker evens out the loads of all")
 balance_unbalanced = Gauge(

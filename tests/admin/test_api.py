@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
@@ -215,6 +216,28 @@ async def test_a_shard_is_moved_from_wherever_one_asks(world: World) -> None:
         assert shard in target._hosts
         status, said = await world.order(port, f"shards/{shard}/migrate", to=target.address)
         assert (status, said["error"]) == (409, f"shard {shard}: it is here already")
+
+
+async def test_cells_are_checked_from_wherever_one_asks(world: World) -> None:
+    tick = 0
+    for shard, port in enumerate(world.ports()):
+        _, said = await world.ask(world.a.http_port, "shards")
+        tick = said["shards"][shard]["tick"] + 10
+        grid = world.cluster.contract.grid
+        x0, y0, _, _ = grid.bounds(shard)
+        cell = int(grid.cells_of(np.array([x0]), np.array([y0]))[0])
+        status, said = await world.order(port, f"shards/{shard}/check", tick=tick, cells=[cell], rows=True)
+        assert (status, said["shard"], said["tick"], said["epoch"]) == (200, shard, tick, 1), said
+        assert [found["cell"] for found in said["cells"]] == [cell]
+        assert len(said["rows"]) == said["cells"][0]["entities"]
+    wrong: list[tuple[str, dict[str, Any], int]] = [
+        ("shards/0/check", {"tick": 1, "cells": [0]}, 409),
+        ("shards/0/check", {"tick": tick + 100, "cells": []}, 400),
+        ("shards/4/check", {"tick": 1, "cells": [0]}, 404),
+    ]
+    for path, body, code in wrong:
+        status, said = await world.order(world.gateways[0].internal_port, path, **body)
+        assert (path, status, list(said)) == (path, code, ["error"])
 
 
 async def test_a_worker_is_drained_and_takes_shards_again(world: World) -> None:

@@ -5,6 +5,7 @@
 | GET worlds, shards, workers, gateways, players, balance | the whole cluster |
 | POST workers/NAME/drain | {"undo": false} |
 | POST shards/N/migrate | {"to": worker's name or address} |
+| POST shards/N/check | {"tick": to come, "cells": [...], "rows": false}: digests of cells, for load tests |
 | POST worlds/NAME/pause, worlds/NAME/resume | |
 | POST players/ID/kick | {"reason": text} |
 | POST broadcast | {"text": text} |
@@ -64,6 +65,7 @@ class AdminApi:
         admin.router.add_post("/self/{action}", self._act)
         admin.router.add_post("/workers/{name}/drain", self._drain)
         admin.router.add_post(r"/shards/{shard:\d{1,9}}/migrate", self._migrate)
+        admin.router.add_post(r"/shards/{shard:\d{1,9}}/check", self._check)
         admin.router.add_post("/worlds/{name}/{order:pause|resume}", self._pause)
         admin.router.add_post(r"/players/{player:\d{1,19}}/kick", self._kick)
         admin.router.add_post("/broadcast", self._broadcast)
@@ -126,6 +128,10 @@ class AdminApi:
         target = text_of(await _body(request), "to", NAME_CHARS_MAX)
         shard = int(request.match_info["shard"])
         return web.json_response(await self._cluster.migrate(request[CALLER], shard, target))
+
+    async def _check(self, request: web.Request) -> web.Response:
+        shard = int(request.match_info["shard"])
+        return web.json_response(await self._cluster.check(request[CALLER], shard, await _body(request)))
 
     async def _pause(self, request: web.Request) -> web.Response:
         name, paused = request.match_info["name"], request.match_info["order"] == "pause"

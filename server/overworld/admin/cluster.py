@@ -19,6 +19,8 @@ from overworld.store.ports import Directory, Member, Role
 
 ASK_TIMEOUT_S = 3.0
 MOVE_TIMEOUT_S = 60.0
+CHECK_TIMEOUT_S = 15.0
+"""Longer than a worker waits for a tick to be committed."""
 TOKEN_TTL_S = 30.0
 SILENT_S_MAX = 5.0
 """A process that has not announced itself for this long is not asked."""
@@ -155,6 +157,18 @@ class Cluster:
             raise AdminError(404, f"there are only shards 0 to {self._shard_count - 1}")
         worker = await self._find(Role.WORKER, target)
         return await self._order(worker, "take", {"shard": shard}, caller, MOVE_TIMEOUT_S)
+
+    async def check(self, caller: Caller, shard: int, body: Mapping[str, Any]) -> dict[str, Any]:
+        """What will stand in a shard's cells at a tick to come, as its owner says. Raises AdminError: 404 where there
+        is no such shard, 409 where nobody runs it now or the tick is not to come.
+        """
+        if not 0 <= shard < self._shard_count:
+            raise AdminError(404, f"there are only shards 0 to {self._shard_count - 1}")
+        owner = (await self._directory.owners(self._node.world, [shard])).get(shard)
+        if owner is None:
+            raise AdminError(409, f"nobody owns shard {shard}")
+        member = await self._find(Role.WORKER, owner.address)
+        return await self._order(member, "check", {**body, "shard": shard}, caller, CHECK_TIMEOUT_S)
 
     async def pause(self, caller: Caller, world: str, paused: bool) -> dict[str, Any]:
         """Let a world stand still, or go on. Raises AdminError 404."""

@@ -7,13 +7,17 @@ pattern a value, so equal states have equal bytes.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 import xxhash
 
 from overworld.world.rewind import Slot
 from overworld.world.state import Shard
 from overworld.world.table import Table
+
+Ints = npt.NDArray[np.int64]
 
 
 def state_digest(shard: Shard) -> bytes:
@@ -27,6 +31,19 @@ def state_digest(shard: Shard) -> bytes:
         for column in table.columns:
             hasher.update(np.ascontiguousarray(column).data)
     return hasher.digest()
+
+
+def cell_digest(kinds: Iterable[tuple[int, Ints, Ints]]) -> str:
+    """Hex xxh3-128 of what stands in one cell, for whoever compares two pictures of it.
+
+    `kinds`: (number, ids int64[n] ascending, exact columns int64[columns, n]) of each kind with rows there, ascending.
+    """
+    hasher = xxhash.xxh3_128()
+    for number, ids, columns in kinds:
+        hasher.update(struct.pack("<qqq", number, len(ids), len(columns)))
+        hasher.update(np.ascontiguousarray(ids, np.int64).data)
+        hasher.update(np.ascontiguousarray(columns, np.int64).data)
+    return hasher.hexdigest()
 
 
 def column_digests(shard: Shard) -> dict[str, str]:

@@ -11,6 +11,7 @@ from overworld.errors import AdminError
 from overworld.store.ports import Role
 from overworld.worker.balance import BalanceRules, Floor, plan
 from overworld.worker.balancer import Balancer, Picture, unbalanced
+from overworld.worker.cell_checks import Checked, answered
 from overworld.worker.migration import REFUSED, Outcome
 
 
@@ -23,8 +24,11 @@ def worker_node(
     balancer: Callable[[], Balancer | None],
     take: Callable[[int], Awaitable[Outcome]],
     empty: Callable[[bool], None],
+    hosts: Callable[[], Mapping[int, Checked]],
 ) -> Node:
-    """`status`: what the process says of itself; `balancer`: None where it takes no part; `take` moves a shard here."""
+    """`status`: what the process says of itself; `balancer`: None where it takes no part; `take` moves a shard here;
+    `hosts`: what runs which shard here.
+    """
 
     def shown() -> dict[str, Any]:
         part = balancer()
@@ -60,4 +64,8 @@ def worker_node(
             raise AdminError(409 if outcome.result == REFUSED else 502, f"shard {shard}: {outcome.reason}")
         return {"shard": shard, "owner": name, "pause_ms": round(outcome.pause_s * 1000, 1)}
 
-    return Node(Role.WORKER, name, world, {"": shown, "balance": balance}, {"drain": drain, "take": take_shard})
+    async def check(body: Mapping[str, Any]) -> dict[str, Any]:
+        return await answered(hosts().get(number_of(body, "shard")), body)
+
+    actions = {"drain": drain, "take": take_shard, "check": check}
+    return Node(Role.WORKER, name, world, {"": shown, "balance": balance}, actions)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overworld.shard.core import ShardCore
+from overworld.worker.cell_checks import CellChecks
 from overworld.world.grid import Grid
 from overworld.world.schema import Kind
 
@@ -23,12 +24,16 @@ class AuditRing:
     """
 
     def __init__(self, ticks: int) -> None:
+        self.checks = CellChecks()
+        """Questions about single ticks to come: those need no ring."""
         self._ticks = ticks
         self._committed = -1
         self._kept: OrderedDict[int, list[tuple[Kind, Ints, Ints]]] = OrderedDict()
 
     def keep(self, core: ShardCore) -> None:
         """Copy the state after a step."""
+        if self.checks.waiting:
+            self.checks.look(core)
         if not self._ticks:
             return
         self._kept[core.tick] = [(t.kind, t.ids.copy(), t.public.copy()) for t in core.shard.tables]
@@ -38,6 +43,8 @@ class AuditRing:
     def commit(self, tick: int) -> None:
         """Everything up to this tick may be shown."""
         self._committed = max(self._committed, tick)
+        if self.checks.waiting:
+            self.checks.commit(tick)
 
     @property
     def ticks(self) -> list[int]:

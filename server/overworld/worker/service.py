@@ -189,6 +189,7 @@ class Worker:
             lambda: self._balancer,
             lambda shard: self.migrate(shard, self.address),
             self.empty,
+            lambda: self._hosts,
         )
         shards, tokens = self._contract.grid.shard_count, self._admin_tokens
         return AdminApi(node, Cluster(node, shards, self._directory, tokens, asyncio.get_running_loop().time), tokens)
