@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PYTHON ?=
 export PYTHON
 .DELETE_ON_ERROR:
-.PHONY: simulate play test test-js test-py check lint types layers protos tidy proto proto-check lock setup audit clean
+.PHONY: compare simulate play test test-js test-py check lint types layers protos tidy proto proto-check lock setup audit clean
 
 play: $(VENV)/.runtime
 	@exec $(BIN)/overworld dev $(ARGS)
@@ -20,11 +20,15 @@ test: test-js test-py
 test-js: $(VENV)/.node
 	@cd clients/js && PATH="$(CURDIR)/$(BIN):$$PATH" npm test --silent
 
-test-py: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser
+test-py: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.peers
 	@$(BIN)/python -m pytest $(ARGS)
 
 prove-%: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser
 	@$(BIN)/python -m loadtest.prove $* $(ARGS)
+
+prove-compare: $(VENV)/.peers
+
+compare: prove-compare
 
 SEEDS ?= 100
 
@@ -58,12 +62,13 @@ proto: $(VENV)/.dev
 lock: $(VENV)/.dev $(VENV)/.node
 	@$(BIN)/python tools/lock.py
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm update --package-lock-only --ignore-scripts --no-audit --no-fund
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm update --prefix loadtest/peers/node --package-lock-only --ignore-scripts --no-audit --no-fund
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm update --prefix clients/js --package-lock-only --ignore-scripts --no-audit --no-fund
 
 audit: $(VENV)/.dev
 	@$(BIN)/pip-audit --strict --requirement constraints.txt --require-hashes --disable-pip --progress-spinner off
 
-setup: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser
+setup: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.peers
 	@echo "setup: everything is installed"
 
 clean:
@@ -86,6 +91,10 @@ $(VENV)/.dev: $(VENV)/.runtime
 
 $(VENV)/.node: $(VENV)/.runtime package-lock.json $(wildcard clients/*/package-lock.json)
 	@tools/setup.sh node
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.node loadtest/peers/node/package-lock.json
+	@tools/setup.sh peers
 	@touch $@
 
 # Without the right to install a browser the stamp stays away, and the tests that need one say so.

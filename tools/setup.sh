@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs one part of what this repository needs: setup.sh python|runtime|dev|node|browser.
+# Installs one part of what this repository needs: setup.sh python|runtime|dev|node|browser|peers.
 # The Makefile calls it and keeps a stamp for each part, so that each runs once until what it is made from changes.
 set -eu
 cd "$(dirname "$0")/.."
@@ -85,6 +85,21 @@ install_node_packages() {
     done
 }
 
+# The servers that loadtest/peers compares with need Node 22 or newer, whatever else is on PATH.
+install_peers() {
+    major=$( (node -p 'process.versions.node.split(".")[0]') 2>/dev/null || echo 0)
+    if [ "$major" -lt 22 ]; then
+        say "installing Node's wheel: the rivals need Node 22 or newer"
+        pip_install node
+    fi
+    say "installing the rivals' Node packages"
+    (
+        PATH="$PWD/.venv/bin:$PATH"
+        cd loadtest/peers/node
+        npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null
+    )
+}
+
 find_browser() {
     for candidate in ${CHROMIUM:-} chromium chromium-browser google-chrome google-chrome-stable \
         "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"; do
@@ -120,5 +135,6 @@ dev)
     ;;
 node) install_node_packages ;;
 browser) install_browser ;;
-*) fail "usage: setup.sh python|runtime|dev|node|browser" ;;
+peers) install_peers ;;
+*) fail "usage: setup.sh python|runtime|dev|node|browser|peers" ;;
 esac
