@@ -12,6 +12,7 @@ from loadtest.prove.proof import Proof
 from loadtest.prove.simulate import require_found, run_seeds, seeds_pool
 
 CONSERVATION, IN_TRANSIT = "I4", "handovers in transit"
+BALANCED = "balance moves"
 BROKEN_RULES = {
     "mail_before_append": "doubled: a message leaves before the tick that sent it is stored",
     "no_outbox": "lost: a message is not stored with the tick that sent it",
@@ -36,6 +37,7 @@ def run(proof: Proof, options: Options) -> None:
     checks = sum((o.checks for o in outcomes), Counter[str]())
     proof.require(checks[CONSERVATION] > 0, "no entity was looked for")
     proof.require(checks[IN_TRANSIT] > 0, "no handover was ever under way when entities were looked for")
+    proof.require(checks[BALANCED] > 0, "no shard was ever moved to even out loads")
     proof.figure("faults_done", dict(sorted(faults(line for o in outcomes for line in o.log).items())))
 
 

@@ -24,6 +24,7 @@ from tests.simulation.stores import SeededFaults, StoreWeather
 
 KEY = b"simulated cluster key, 32 bytes.."
 WORLD = "simulated"
+BALANCE_REST_S, BALANCE_MOVES_MAX = 1.5, 2
 _SWEEP_S = 0.25
 
 
@@ -116,7 +117,9 @@ class Deployment:
             lease_ttl_s=1.0,
             snapshot_interval_s=2.0,
             start_wait_s=0.3,
-            balance=False,
+            balance_settle_s=0.5,
+            balance_rest_s=BALANCE_REST_S,
+            balance_moves_max=BALANCE_MOVES_MAX,
             standbys=self.standbys,
             stop_timeout_s=6.0,
             move_timeout_s=5.0,

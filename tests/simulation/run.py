@@ -25,6 +25,7 @@ from overworld.shard.core import ShardCore
 from overworld.store.blob_memory import MemoryBlobs
 from overworld.store.ports import CommitLevel
 from overworld.store.snapshots import SnapshotStore
+from tests.simulation.balancing import balance_watched
 from tests.simulation.checker import Checker
 from tests.simulation.deployment import WORLD, Deployment
 from tests.simulation.determinism import determined
@@ -57,15 +58,17 @@ class Outcome:
 def simulate(seed: int) -> Outcome:
     """One simulation from its seed."""
     outcome = Outcome(seed)
+    balanced: Counter[str] = Counter()
     loop = SimulatedLoop()
     asyncio.set_event_loop(loop)
     level = CommitLevel.L1 if seed % 3 == 0 else CommitLevel.L2
     try:
-        with determined(loop, seed):
+        with determined(loop, seed), balance_watched(balanced):
             loop.run_until_complete(_scenario(loop, level, random.Random(seed), outcome))
     except Exception as error:  # noqa: BLE001 (whatever it is, the seed failed)
         outcome.failure = f"{type(error).__name__}: {error}"
     finally:
+        outcome.checks += balanced
         outcome.events = loop.events
         outcome.virtual_s = loop.time()
         asyncio.set_event_loop(None)
