@@ -19,12 +19,18 @@ def shards_at(owner: str, count: int) -> list[ShardState]:
     return [ShardState(number, owner, 50.0) for number in range(count)]
 
 
+def rock(balance: Balance) -> None:
+    """All shards are at one worker, then at the other, and at the first again, each time shortly after the other."""
+    for turn, owner in enumerate(("a:1", "b:1", "a:1")):
+        now_s = 10.0 + turn * BALANCE_REST_S / 3
+        for move in balance.look(WORKERS, shards_at(owner, 4), now_s):
+            balance.ended(move, moved=True, now_s=now_s - 10.0)
+
+
 def test_a_shard_that_is_moved_back_at_once_is_found() -> None:
     balance = Balance(BalanceRules(rest_s=0.0, settle_s=0.0))
     with balance_watched(Counter()), pytest.raises(InvariantBroken, match="moved again after"):
-        for now_s, owner in ((10.0, "a:1"), (14.0, "b:1"), (18.0, "a:1")):
-            for move in balance.look(WORKERS, shards_at(owner, 4), now_s / 10 * BALANCE_REST_S):
-                balance.ended(move, moved=True, now_s=now_s / 10 * BALANCE_REST_S)
+        rock(balance)
 
 
 def test_more_moves_at_once_than_allowed_are_found() -> None:
