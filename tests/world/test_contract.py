@@ -133,3 +133,24 @@ def test_every_part_of_the_contract_and_of_its_pieces_is_covered_above() -> None
 def test_all_the_changed_contracts_differ_from_each_other() -> None:
     found = {replace(CONTRACT, **change).fingerprint for change in CHANGES.values()}
     assert len(found) == len(CHANGES)
+
+
+def test_definitions_are_what_clients_see_and_the_same_in_every_world() -> None:
+    """Another world, seed, size or server-only field is none of a generated client's business."""
+    ship = CONTRACT.kinds[0]
+    elsewhere = replace(
+        CONTRACT, world="other", seed=9, grid=Grid(width=256, height=256, cell=32), kinds=(replace(ship, server=()),)
+    )
+    assert elsewhere.definitions == CONTRACT.definitions
+    assert elsewhere.fingerprint != CONTRACT.fingerprint
+    changed = [
+        replace(CONTRACT, title_version=2),
+        replace(CONTRACT, title="u"),
+        replace(CONTRACT, kinds=(replace(ship, near=ship.near[:-1]),)),
+        replace(CONTRACT, kinds=(replace(ship, near=ship.near[::-1]),)),
+        replace(CONTRACT, kinds=(replace(ship, owner=()),)),
+        replace(CONTRACT, kinds=(replace(ship, motion=None),)),
+        replace(CONTRACT, kinds=(replace(ship, owner=(Column("ammo", UInt8(0, 9, audience=OWNER)),)),)),
+        replace(CONTRACT, inputs=()),
+    ]
+    assert len({c.definitions for c in (CONTRACT, *changed)}) == 1 + len(changed)

@@ -37,7 +37,7 @@ function randomFrame(random) {
     owns: some(() => ({ entity: id(), kind: u32(), values: some(s32) })),
     welcomes: some(
       () => ({
-        protocol: u32(), world: text(), title: text(), title_version: u32(), contract: text(), session: id(),
+        protocol: u32(), world: text(), title: text(), title_version: u32(), contract: text(), definitions: text(), session: id(),
         resume: new Uint8Array(some(() => random.int(0, 256))),
         grid: { cells_x: u32(), cells_y: u32(), cell_size: u32(), shards_x: u32(), shards_y: u32(), view: u32() },
         tick_interval_us: u32(),

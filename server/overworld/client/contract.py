@@ -120,6 +120,8 @@ class ClientContract:
     title: str
     title_version: int
     fingerprint: str
+    definitions: str
+    """Digest of the title's declarations, as generated code carries it; empty from a server that does not tell it."""
     cells_x: int
     cells_y: int
     cell_size: int
@@ -177,6 +179,7 @@ def read_welcome(welcome: pb.Welcome) -> ClientContract:
         title=welcome.title,
         title_version=welcome.title_version,
         fingerprint=welcome.contract,
+        definitions=welcome.definitions,
         cells_x=grid.cells_x,
         cells_y=grid.cells_y,
         cell_size=grid.cell_size,

@@ -156,6 +156,7 @@ def world_summary(contract: WorldContract) -> dict[str, Any]:
         "title": contract.title,
         "title_version": contract.title_version,
         "contract": contract.fingerprint,
+        "definitions": contract.definitions,
         "protocol": PROTOCOL,
         "commit_level": contract.commit_level,
         "grid": {

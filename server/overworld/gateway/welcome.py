@@ -34,6 +34,7 @@ def common_welcome(contract: WorldContract, settings: GatewaySettings) -> pb.Wel
         title=contract.title,
         title_version=contract.title_version,
         contract=contract.fingerprint,
+        definitions=contract.definitions,
         grid=pb.Grid(
             cells_x=grid.cells_x,
             cells_y=grid.cells_y,

@@ -40,8 +40,23 @@ class WorldContract:
     @cached_property
     def fingerprint(self) -> str:
         """Hex digest (blake2b-128) of everything above."""
-        text = json.dumps(self._plain(), sort_keys=True, separators=(",", ":"))
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        return _digest(self._plain(), 16)
+
+    @cached_property
+    def definitions(self) -> str:
+        """Hex digest (blake2b-64) of what a title declares towards clients, whatever the world: its name and version,
+        kinds with their near and owner columns, inputs, and all ranges. Generated clients carry it.
+        """
+
+        def columns(group: tuple[Column, ...]) -> list[Any]:
+            fields = [(c.name, c.field) for c in group]
+            return [[name, f.minimum, f.maximum, f.modulo, f.units_per_one] for name, f in fields]
+
+        kinds = [
+            [k.name, k.motion.units_per_one if k.motion else 0, columns(k.near), columns(k.owner)] for k in self.kinds
+        ]
+        inputs = [[i.name, columns(i.fields)] for i in self.inputs]
+        return _digest([self.title, self.title_version, kinds, inputs], 8)
 
     def _plain(self) -> dict[str, Any]:
         def columns(group: tuple[Column, ...]) -> list[Any]:
@@ -67,3 +82,8 @@ class WorldContract:
             "messages": [[m.name, columns(m.fields)] for m in self.messages],
             **({"rewind": [self.rewind_ticks, [k.name for k in self.kinds if k.rewind]]} if self.rewind_ticks else {}),
         }
+
+
+def _digest(plain: Any, size: int) -> str:
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()

@@ -424,6 +424,7 @@ class Welcome(_message.Message):
     COMMIT_LEVEL_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     LAST_SEQ_FIELD_NUMBER: _builtins.int
+    DEFINITIONS_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     world: _builtins.str
     title: _builtins.str
@@ -437,6 +438,10 @@ class Welcome(_message.Message):
     """0 released at once, 1 journaled, 2 journaled and replicated, 3 also on disk."""
     last_seq: _builtins.int
     """The highest input number the session had applied before; the next input is this plus 1."""
+    definitions: _builtins.str
+    """Digest of what the title declares towards clients: kinds, columns, inputs, their ranges, and its version. The same in
+    every world of a title, unlike `contract`: code generated from a title (`overworld codegen`) compares it with its own.
+    """
     @_builtins.property
     def grid(self) -> Global___Grid: ...
     @_builtins.property
@@ -462,10 +467,11 @@ class Welcome(_message.Message):
         commit_level: _builtins.int = ...,
         limits: Global___Limits | None = ...,
         last_seq: _builtins.int = ...,
+        definitions: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["grid", b"grid", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit_level", b"commit_level", "contract", b"contract", "grid", b"grid", "inputs", b"inputs", "kinds", b"kinds", "last_seq", b"last_seq", "limits", b"limits", "protocol", b"protocol", "resume", b"resume", "session", b"session", "tick_interval_us", b"tick_interval_us", "title", b"title", "title_version", b"title_version", "world", b"world"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit_level", b"commit_level", "contract", b"contract", "definitions", b"definitions", "grid", b"grid", "inputs", b"inputs", "kinds", b"kinds", "last_seq", b"last_seq", "limits", b"limits", "protocol", b"protocol", "resume", b"resume", "session", b"session", "tick_interval_us", b"tick_interval_us", "title", b"title", "title_version", b"title_version", "world", b"world"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
