@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
-from overworld.client.interpolation import Interpolation
+from overworld.client.beat import PARTS
+from overworld.client.interpolation import Interpolation, Sight
 from overworld.client.mirror import Mirror
 from overworld.client.steering import Steering
-from overworld.titles.frontier.lance import PARTS
 
 
 class Marksman:
@@ -37,9 +38,20 @@ class Marksman:
             self.turn = 0 if abs(off[0]) < 3 else 1 if off[0] > 0 else -1
         return self.turn
 
-    def loose(self, now: float) -> float | None:
-        """Returns how many ticks ago the server will find what is seen now; None where the input was refused."""
-        tick, seen = self.steering.tick(now), self.others.tick(self.steering.shard, now)
-        fields = {"seen_part": int(seen % 1 * PARTS), "own_part": int(tick % 1 * PARTS)}
-        sent = self.steering.send("Lance", fields, now, max(0, math.floor(seen)))
-        return math.floor(tick) + 1 - seen if sent is not None else None
+    def loose(self, now: float) -> Shot | None:
+        """Fire at what is seen now; None where the input was refused."""
+        own, seen = self.steering.moment(now), self.others.sight(self.steering.shard, now)
+        if seen is None:
+            return None
+        fields = {"seen_part": seen.part, "seen_span": seen.span, "own_part": own % PARTS}
+        seq = self.steering.send("Lance", fields, now, seen.tick, aimed=True)
+        return Shot(seq, own // PARTS + 1 - seen.tick, seen) if seq is not None else None
+
+
+@dataclass(frozen=True)
+class Shot:
+    """An input's number, how many ticks back the server has to look for it, and what it said of the others."""
+
+    seq: int
+    ago_ticks: int
+    seen: Sight

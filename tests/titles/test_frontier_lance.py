@@ -36,9 +36,9 @@ def duel(distance: int = 30, vy: int = 0, grid: Grid | None = None) -> Play:
     return play
 
 
-def loose(play: Play, seen_tick: int = 0, seen_part: int = 0, own_part: int = 255) -> None:
+def loose(play: Play, seen_tick: int = 0, seen_part: int = 0, own_part: int = 255, span: int = 1) -> None:
     """The shooter lets its lance loose."""
-    inputs = play._inputs([(SHOOTER, Lance, [seen_part, own_part])])
+    inputs = play._inputs([(SHOOTER, Lance, [seen_part, own_part, span])])
     play.core.step(replace(inputs, seen_ticks=np.array([seen_tick], np.int64)))
     play._events = []
 
@@ -103,6 +103,40 @@ def test_between_two_ticks_it_is_judged_between_them() -> None:
         assert (hull(play) < HP_MAX) is hits
 
 
+def test_what_was_drawn_over_a_lost_tick_or_by_velocity_is_judged_there() -> None:
+    """The target flew evenly, then turned sharply: where it was drawn is not where it was at that moment."""
+    for span, part, drawn in ((2, 256, 4 * ONE), (0, 256, 8 * ONE), (1, 256, 8 * ONE)):
+        for at, hits in ((drawn, True), (drawn + 4 * ONE, False), (drawn - 4 * ONE, False)):
+            play = duel()
+            play.ticks(BACK)
+            ships, row = play[Ship], play.avatar(TARGET, Ship)
+            y = int(ships.at.y[row])
+            ships.at.vy[row] = 8 * ONE
+            first = play.core.tick
+            # It is at y with a velocity of 8, then at y + 8, then at y + 8 again.
+            play.shard._rings["Ship"].keep(first)
+            play.tick()
+            ships.at.vy[row] = 0
+            play.tick()
+            ships.at.y[play.avatar(SHOOTER, Ship)] = y + at
+            loose(play, first, part, span=span)
+            assert (hull(play) < HP_MAX) is hits, (span, part, at)
+
+
+def test_who_claims_to_have_heard_nothing_for_long_gains_little() -> None:
+    play = duel(vy=2 * ONE)
+    play.ticks(BACK + 1)
+    ships, row = play[Ship], play.avatar(TARGET, Ship)
+    first = play.core.tick + 1 - BACK
+    y = int(ships.at.y[row]) - (BACK - 1) * 2 * ONE
+    ships.at.y[play.avatar(SHOOTER, Ship)] = y + BACK * 2 * ONE
+    loose(play, first, 256 * BACK, span=0)
+    assert hull(play) == HP_MAX, "further ahead than anybody is believed"
+    play.ticks(RULES.lance_ticks)
+    loose(play, play.core.tick, 4095, span=15)
+    assert play[Ship].lanced[play.avatar(SHOOTER, Ship)] == 2, "what nobody can have seen is cut to what one could"
+
+
 def test_who_claims_to_see_long_ago_gets_the_bound() -> None:
     play = duel(vy=4 * ONE)
     play.ticks(30)
@@ -153,7 +187,7 @@ def test_it_reaches_over_a_border() -> None:
         ships.safe_tick, ships.heading, ships.at.vx, ships.at.vy = 0, 0, 0, 0
         ships.at.x, ships.at.y = x * ONE, 64 * ONE
         play.ticks(2)
-    outcome = west.core.step(west._inputs([(SHOOTER, Lance, [0, 255])]))
+    outcome = west.core.step(west._inputs([(SHOOTER, Lance, [0, 255, 0])]))
     assert [message.to_shard for message in outcome.outbox] == [1]
     east.core.step(TickInputs(messages=outcome.outbox))
     assert hull(east) == HP_MAX - LANCE_DAMAGE

@@ -51,6 +51,14 @@ export class ServerClock {
   }
 }
 
+/** A tick's parts in which clients draw: whole ones, so that a server can be told exactly what was drawn. */
+export const PARTS = 256
+
+/** @param {number} tick @returns {number} the whole part of a tick, in 256ths of ticks, that is drawn at this tick */
+export function moment(tick) {
+  return Math.floor(tick * PARTS)
+}
+
 /** Ticks whose lateness is remembered to measure jitter: about three seconds at 20 Hz. */
 const LATENESS_WINDOW = 64
 

@@ -95,7 +95,8 @@ export class Client extends Emitter {
    *
    * @param {string | number} kind
    * @param {readonly number[] | Readonly<Record<string, number>>} values
-   * @param {{latest?: boolean, seen?: number}} [options] `latest`: of those not sent yet only the newest matters; `seen`: what `seen` gave
+   * @param {{latest?: boolean, seen?: number, aimed?: boolean}} [options] `latest`: of those not sent yet only the newest matters;
+   *   `seen`: what `seen` or `sight` gave; `aimed`: it is judged by what is drawn now
    * @returns {boolean} false where it could not be taken: never connected, over, or too many wait
    */
   send(kind, values, options = {}) {
@@ -103,6 +104,7 @@ export class Client extends Emitter {
     const due_tick = this.steering?.due(this.#now()) ?? 0
     const taken = this.session.inputs.add(kind, values, { ...options, seen_tick: Math.floor(options.seen ?? this.seen()), due_tick })
     this.steering?.predictor.changed()
+    if (taken && options.aimed) this.steering?.aimed(due_tick)
     this.#advance()
     return taken
   }
@@ -123,6 +125,17 @@ export class Client extends Emitter {
     const avatar = this.mirror.avatar
     const clock = avatar && this.interpolator.clock(avatar.shard)
     return clock ? Math.max(0, clock.tickAt(this.#now() - this.interpolator.delay_ms)) : 0
+  }
+
+  /**
+   * What the player sees of others in the avatar's shard now, as drawn.
+   *
+   * @param {number} [now_ms]
+   * @returns {import('./interpolate.js').Sight | null} null where nothing is
+   */
+  sight(now_ms = this.#now()) {
+    const avatar = this.mirror.avatar
+    return avatar ? this.interpolator.sight(avatar.shard, now_ms) : null
   }
 
   /** Leaves for good. */

@@ -2,6 +2,7 @@
  * The player's hands on a predicted avatar: which tick each input is meant for, and what of the frames concerns it. Pure.
  */
 
+import { moment, PARTS } from './clock.js'
 import { Lead, Predictor } from './prediction.js'
 
 /** @typedef {import('./prediction.js').Columns} Columns */
@@ -78,9 +79,24 @@ export class Steering {
     return (this.#due = Math.max(this.#due, Math.floor(this.tick(now_ms)) + 1))
   }
 
+  /**
+   * An input that was made for tick `due` is judged by what was drawn then, so it ends its tick: what hands do afterwards acts from
+   * the next one, for it would change the very tick that the shot was drawn in.
+   *
+   * @param {number} due
+   */
+  aimed(due) {
+    if (due) this.#due = due + 1
+  }
+
   /** @param {number} now_ms @returns {Columns | null} where to draw the avatar, null before it was seen */
   shown(now_ms) {
-    return this.predictor.at(this.tick(now_ms), now_ms)
+    return this.predictor.at(this.moment(now_ms) / PARTS, now_ms)
+  }
+
+  /** @param {number} now_ms @returns {number} what `shown` shows now: 256ths of a tick of the avatar's shard */
+  moment(now_ms) {
+    return moment(this.tick(now_ms))
   }
 
   /** Its ticks are another shard's from here on. @param {number} shard @param {number} now_ms */

@@ -49,7 +49,8 @@ test('a straight path is drawn without any error, in the past and now', (t) => {
   for (let now = 99 * TICK_MS + 30; now < 99 * TICK_MS + 300; now += 7) {
     const clock = /** @type {import('../src/clock.js').TickClock} */ (interpolator.clock(0))
     assert.ok(interpolator.interpolated(7, now, out))
-    const then = clock.tickAt(now - interpolator.delay_ms)
+    // What is drawn lies at whole 256ths of ticks.
+    const then = Math.floor(clock.tickAt(now - interpolator.delay_ms) * 256) / 256
     assert.ok(Math.abs(out.x - 5 * then) < 1e-6 && Math.abs(out.y - 3 * then) < 1e-6)
     assert.ok(interpolator.predicted(7, now, out))
     assert.ok(Math.abs(out.x - 5 * clock.tickAt(now)) < 1e-6)
@@ -68,7 +69,8 @@ test('a turning ship is drawn between the states the server sent', () => {
     for (let part = 0; tick > 40 && part < 5; part++) {
       const now = tick * TICK_MS + part * 10
       stage.interpolator.interpolated(7, now, out)
-      const then = (now - stage.interpolator.delay_ms) / TICK_MS
+      const clock = /** @type {import('../src/clock.js').TickClock} */ (stage.interpolator.clock(0))
+      const then = Math.floor(clock.tickAt(now - stage.interpolator.delay_ms) * 256) / 256
       const floor = Math.floor(then)
       const truth = xs[floor] + (xs[floor + 1] - xs[floor]) * (then - floor)
       worst = Math.max(worst, Math.abs(out.x - truth))
@@ -181,9 +183,29 @@ test('a ship that crosses into another shard is drawn without a break', () => {
       assert.ok(interpolator.predicted(7, ms, out))
       worst = Math.max(worst, Math.abs(out.x - at(ms)))
       assert.ok(interpolator.interpolated(7, ms, out))
-      worst = Math.max(worst, Math.abs(out.x - at(ms - interpolator.delay_ms)))
+      // Drawn at a whole 256th of a tick, so up to that much of its way behind.
+      worst = Math.max(worst, Math.abs(out.x - at(ms - interpolator.delay_ms)) - v / 256)
     }
   }
   assert.ok(worst < 1e-6, `off by ${worst}`)
   assert.equal(mirror.get(7)?.shard, 1)
+})
+
+test('sight says exactly what is drawn: between two told ticks, over a gap, and beyond the newest', () => {
+  const stage = new Stage((tick) => [10 * tick * tick, 0, 20 * tick - 10, 0, 0])
+  for (let tick = 0; tick < 40; tick++) if (tick !== 35) stage.tick(tick, tick * TICK_MS)
+  const { interpolator } = stage
+  const clock = /** @type {import('../src/clock.js').TickClock} */ (interpolator.clock(0))
+  const [out, spans] = [place(), new Set()]
+  for (let now = 37 * TICK_MS; now < 45 * TICK_MS; now += 3) {
+    const sight = /** @type {import('../src/interpolate.js').Sight} */ (interpolator.sight(0, now))
+    assert.ok(interpolator.interpolated(7, now, out))
+    const { tick, part, span } = sight
+    spans.add(span)
+    const drawn = span ? 10 * tick ** 2 + (part * (10 * (tick + span) ** 2 - 10 * tick ** 2)) / (256 * span) : 10 * tick ** 2 + ((20 * tick - 10) * part) / 256
+    assert.ok(Math.abs(out.x - drawn) < 1e-6, `${JSON.stringify(sight)}: ${out.x}, not ${drawn}`)
+    assert.equal(tick * 256 + part, Math.floor(clock.tickAt(now - interpolator.delay_ms) * 256))
+  }
+  assert.deepEqual([...spans].sort(), [0, 1, 2])
+  assert.equal(interpolator.sight(9, 0), null)
 })

@@ -159,6 +159,6 @@ test('a connection predicts its avatar, names ticks, and agrees with its server'
   assert.deepEqual([steering.predictor.confirmed, steering.predictor.mispredicted], [21, 0])
   const ahead = steering.tick(now) - 29
   assert.ok(ahead > 0)
-  assert.ok(Math.abs(/** @type {any} */ (steering.shown(now)).x - (100 + 7 * (21 + ahead))) < 1e-6)
+  assert.ok(Math.abs(/** @type {any} */ (steering.shown(now)).x - (100 + (7 * Math.floor((21 + ahead) * 256)) / 256)) < 1e-6)
   assert.equal(steering.due(now), Math.floor(steering.tick(now)) + 1)
 })

@@ -6,14 +6,22 @@ jitter. The length of a tick is the server's to say (time dilation): the beat sl
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
+PARTS = 256
+"""A tick's parts in which clients draw: whole ones, so that a server can be told exactly what was drawn."""
 _WINDOW = 64
 """Ticks whose lateness is remembered: about three seconds at 20 Hz."""
 _PAUSE_S = 0.4
 """A tick later than this is no jitter: the shard paused or moved, and the timeline starts anew."""
 _DRIFT_S = 0.00025
 """How far a tick may move the timeline towards later arrivals: far above a quartz's drift, far below what shows."""
+
+
+def moment(tick: float) -> int:
+    """The whole part of a tick, in 256ths of ticks, that is drawn at this tick."""
+    return math.floor(tick * PARTS)
 
 
 class TickBeat:

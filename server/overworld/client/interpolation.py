@@ -3,16 +3,17 @@ in seconds.
 
 The delay adapts to the measured jitter, so that the later of the two states is nearly always there: longer at once,
 shorter slowly. Where it is not there, things go on by their velocity; what jumped further than it can fly is not drawn
-in between.
+in between. What is drawn lies at whole 256ths of ticks, and `sight` says which: a title that judges by what its players
+saw can compute it again in whole numbers. The JavaScript SDK draws by the same rule (`tests/client/drawn.json`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from overworld.client.beat import TickBeat
+from overworld.client.beat import PARTS, TickBeat, moment
 from overworld.client.mirror import Mirror
 
 HISTORY_TICKS = 16
@@ -31,6 +32,17 @@ class Placed:
     vy: float
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What is drawn of a shard's entities: `part` 256ths of a tick beyond their states of `tick`, on the straight way
+    to those of `span` ticks later; by their velocity where `span` is 0, because later ones had not come.
+    """
+
+    tick: int
+    part: int
+    span: int
+
+
 _State = tuple[int, int, int, int]
 
 
@@ -45,6 +57,8 @@ class Interpolation:
         self._beats = beats
         self._tracks: dict[int, tuple[int, dict[int, _State]]] = {}
         self._ticks: dict[int, int] = {}
+        self._told: dict[int, list[int]] = {}
+        """The newest ticks that frames ended with, by shard, ascending."""
 
     def frame(self) -> None:
         """A frame has been applied, and the beats know of it."""
@@ -55,7 +69,9 @@ class Interpolation:
         if not fresh:
             return
         for shard in fresh:
-            self._ticks[shard] = mirror.ticks[shard][1]
+            self._ticks[shard] = tick = mirror.ticks[shard][1]
+            before = [told for told in self._told.get(shard, ()) if told < tick]
+            self._told[shard] = [*before[-HISTORY_TICKS + 1 :], tick]
         here: set[int] = set()
         for seen in mirror.entities(contract.kind(self._kind)):
             here.add(seen.entity)
@@ -71,30 +87,43 @@ class Interpolation:
         """The tick of a shard at which its entities are drawn now."""
         return self._beats[shard].tick_at(now - self.delay_s)
 
+    def sight(self, shard: int, now: float) -> Sight | None:
+        """What is drawn now of a shard's entities that have been seen for a while; None before its first tick."""
+        told = self._told.get(shard)
+        return self._sight(told, shard, now) if told and shard in self._beats else None
+
+    def _sight(self, ticks: Collection[int], shard: int, now: float) -> Sight:
+        """As `sight`, for something whose states of these ticks are known."""
+        at = moment(self.tick(shard, now))
+        newest, oldest = max(ticks), min(ticks)
+        if at >= newest * PARTS:
+            ahead = math.floor(_EXTRAPOLATED_S_MAX / self._beats[shard].interval_s * PARTS)
+            return Sight(newest, min(at - newest * PARTS, ahead), 0)
+        if at <= oldest * PARTS:
+            return Sight(oldest, 0, 0)
+        first = max(t for t in ticks if t * PARTS <= at)
+        second = min(t for t in ticks if t * PARTS > at)
+        return Sight(first, at - first * PARTS, second - first)
+
     def placed(self, entity: int, now: float) -> Placed | None:
         """Where to draw an entity; None for one that is not seen."""
         track = self._tracks.get(entity)
         if track is None or track[0] not in self._beats:
             return None
         shard, states = track
-        tick = self.tick(shard, now)
-        newest, oldest = max(states), min(states)
-        if tick >= newest:
-            return _ahead(states[newest], min(tick - newest, _EXTRAPOLATED_S_MAX / self._beats[shard].interval_s))
-        if tick <= oldest:
-            return _ahead(states[oldest], 0.0)
-        first = max(t for t in states if t <= tick)
-        second = min(t for t in states if t > tick)
-        a, b = states[first], states[second]
-        part = (tick - first) / (second - first)
-        if math.hypot(b[0] - a[0] - b[2] * (second - first), b[1] - a[1] - b[3] * (second - first)) > self._snap:
-            part = 0.0
+        sight = self._sight(states, shard, now)
+        a = states[sight.tick]
+        if not sight.span:
+            return _ahead(a, sight.part / PARTS)
+        b = states[sight.tick + sight.span]
+        part = 0.0 if self._jumped(a, b, sight.span) else sight.part / (sight.span * PARTS)
         return Placed(a[0] + part * (b[0] - a[0]), a[1] + part * (b[1] - a[1]), float(a[2]), float(a[3]))
 
-    @property
-    def _snap(self) -> float:
+    def _jumped(self, a: _State, b: _State, span: int) -> bool:
+        """Whether this was no flight: further off its way than half a cell and what turning can do."""
         assert self._mirror.contract is not None
-        return self._mirror.contract.cell_size / 2
+        snap = self._mirror.contract.cell_size / 2 + 4 * span * (abs(b[2]) + abs(b[3]))
+        return math.hypot(b[0] - a[0] - b[2] * span, b[1] - a[1] - b[3] * span) > snap
 
     def _note(self, entity: int, shard: int, tick: int, state: _State) -> None:
         known = self._tracks.get(entity)

@@ -51,6 +51,8 @@ class PredictionFigures:
     mispredicted: int = 0
     corrections: list[float] = field(default_factory=list)
     """How far off each misprediction was in place, position units; the last thousand."""
+    moved: list[float] = field(default_factory=list)
+    """How far each correction moves the avatar where it is drawn, position units; the last thousand."""
     late: int = 0
     """Inputs that the server applied after their tick."""
     snapped: int = 0
@@ -231,7 +233,10 @@ class Predictor:
         after = self._shown(tick, now)
         assert after is not None
         self._error_at = now
-        if math.hypot(before["x"] - after["x"], before["y"] - after["y"]) > self.snap:
+        moved = math.hypot(before["x"] - after["x"], before["y"] - after["y"])
+        self.figures.moved.append(moved)
+        del self.figures.moved[:-1000]
+        if moved > self.snap:
             self.figures.snapped += 1
             return
         for name in self._names:

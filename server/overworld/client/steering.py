@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from overworld.client.beat import TickBeat
+from overworld.client.beat import PARTS, TickBeat, moment
 from overworld.client.lead import Lead
 from overworld.client.mirror import Mirror
 from overworld.client.prediction import Columns, Predictor
@@ -113,9 +113,14 @@ class Steering:
         lead = self.lead.advance(self._session.clock.round_trip_least_s, beat.jitter_max_s, now)
         return beat.tick_at(now + lead)
 
-    def send(self, kind: str, fields: dict[str, int], now: float, seen_tick: int = 0) -> int | None:
+    def send(
+        self, kind: str, fields: dict[str, int], now: float, seen_tick: int = 0, *, aimed: bool = False
+    ) -> int | None:
         """Take an input of the player: it acts at once here, and at the same tick there. Returns its number, None where
         it was refused. Raises ValueError as `ClientSession.submit`.
+
+        `aimed`: the input is to be judged by what is drawn at `now`, so it ends its tick. What hands do afterwards acts
+        from the next one: it would change the very tick that the shot was drawn in.
         """
         contract = self._mirror.contract
         if contract is None:
@@ -127,6 +132,8 @@ class Steering:
         if seq is not None:
             whole = {name: value for (name, _, _), value in zip(layout.fields, values, strict=True)}
             self.predictor.command(seq, due, kind, whole)
+            if aimed and due:
+                self._due = due + 1
         return seq
 
     def _due_now(self, now: float) -> int:
@@ -140,4 +147,8 @@ class Steering:
 
     def shown(self, now: float) -> dict[str, float] | None:
         """Where to draw the avatar now; None before it was seen."""
-        return self.predictor.at(self.tick(now), now)
+        return self.predictor.at(self.moment(now) / PARTS, now)
+
+    def moment(self, now: float) -> int:
+        """What `shown` shows now: 256ths of a tick of the avatar's shard."""
+        return moment(self.tick(now))

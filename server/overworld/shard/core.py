@@ -133,7 +133,10 @@ class ShardCore:
         for kind, declared in enumerate(self.title.inputs):
             fields = self.contract.inputs[kind].fields
             of_kind = np.flatnonzero(here & (inputs.kinds == kind))
-            values = {c.name: inputs.values[starts[of_kind] + i] for i, c in enumerate(fields)}
+            values = {
+                c.name: _field(inputs.values, starts[of_kind] + i, inputs.counts[of_kind] > i)
+                for i, c in enumerate(fields)
+            }
             columns[declared] = InputColumns(rows[of_kind], avatar[of_kind], inputs.seen_ticks[of_kind], values)
         players.last_seq[rows[here]] = inputs.seqs[here]
         last = np.flatnonzero(np.append(rows[1:] != rows[:-1], np.ones(min(len(rows), 1), np.bool_)) & here)
@@ -157,6 +160,13 @@ class ShardCore:
         changed = np.flatnonzero((centre != players.view_cell) & (players.online > 0))
         players.view_cell[changed] = centre[changed]
         return players.session[changed].copy(), centre[changed]
+
+
+def _field(values: Ints, at: Ints, given: npt.NDArray[np.bool_]) -> Ints:
+    """One field of inputs, int64[n]. Records of before a title's input had the field do not hold it: 0."""
+    if bool(given.all()):
+        return values[at]
+    return np.where(given, values[np.minimum(at, len(values) - 1)], 0)
 
 
 __all__ = ["SessionEvent", "ShardCore", "TickInputs", "TickOutcome"]

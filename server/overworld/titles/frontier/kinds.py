@@ -18,6 +18,7 @@ from overworld.game import (
     Motion,
     Player,
     UInt8,
+    UInt16,
 )
 
 PROTECTED, THRUSTING, DEAD = 1, 2, 4
@@ -97,12 +98,14 @@ class Steer(Input):
 
 
 class Lance(Input):
-    """The second trigger. The player saw others `seen_part` / 256 of a tick beyond the input's `seen_tick`, and the own
-    ship `own_part` / 256 of the way from the tick before the one that applies this.
+    """The second trigger. The player saw others `seen_part` / 256 of a tick beyond where they were at the input's
+    `seen_tick`, on the straight way to where they were `seen_span` ticks later (by their velocity where that is 0), and
+    the own ship `own_part` / 256 of the way from the tick before the one that applies this.
     """
 
-    seen_part = UInt8()
+    seen_part = UInt16(0, 4095)
     own_part = UInt8(default=255)
+    seen_span = UInt8(0, 15)
 
 
 class Beam(Message):

@@ -1,8 +1,10 @@
 """The lance: a ray that is there at once, judged by what the shooter saw.
 
-The shooter's screen shows the others at `seen_tick` and a part of a tick more, and the own ship between the last tick
-and this one, because it is played ahead. The ray is drawn there from the own ship's nose, and it hits what it touches
-there. How far back that may be is bounded by `Frontier.rewind_ms`.
+The shooter's screen shows the others on their way between two ticks that were told, or beyond the newest by their
+velocity where the next was late, and the own ship between the last tick and this one, because it is played ahead. The
+input says which, in whole 256ths of ticks, and the same is computed here again in whole numbers. The ray is drawn there
+from the own ship's nose, and it hits what it touches there. How far back that may be is bounded by
+`Frontier.rewind_ms`, how far ahead of a told tick by `AHEAD_TICKS_MAX`.
 
 Over a border the ray goes by message: what is hit there is judged by the present of that shard, which counts its ticks
 apart and hears of the ray a tick or two later.
@@ -13,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from overworld.game import ANGLE_SCALE, InputColumns, Ints, MotionColumns, Shard, Table, cosines, sines
 from overworld.titles.frontier.combat import Volley, hurt
@@ -21,6 +24,8 @@ from overworld.titles.frontier.rules import LANCE_DAMAGE, LANCE_ENERGY, TURN_STE
 
 PARTS = 256
 """Parts of a tick in which a client says where between two ticks it drew."""
+AHEAD_TICKS_MAX = 4
+"""None is hit further ahead of a told tick: who claims to have heard nothing for long may not choose among places."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def strike(shard: Shard, lance: InputColumns, before: tuple[Ints, Ints], rules: 
     ships.flags[rows] &= ~PROTECTED
     rays = _rays(shard, rows, lance.own_part[at], before, rules)
     ships.lanced[rows] = (ships.lanced[rows] + 1) & 255
-    _judge(shard, rays, lance.seen_tick[at] * PARTS + lance.seen_part[at], rules)
+    _judge(shard, rays, lance.seen_tick[at], lance.seen_part[at], lance.seen_span[at], rules)
     _tell(shard, rays, rules)
 
 
@@ -66,8 +71,9 @@ def _rays(shard: Shard, rows: Ints, part: Ints, before: tuple[Ints, Ints], rules
     ships = shard[Ship]
     x = before[0][rows] + (ships.at.x[rows] - before[0][rows]) * part // PARTS
     y = before[1][rows] + (ships.at.y[rows] - before[1][rows]) * part // PARTS
-    # Of this tick's turn, what has not been seen yet is taken back.
-    heading = ships.heading[rows] - (ships.turn[rows] * TURN_STEPS * (PARTS - part) + PARTS // 2) // PARTS
+    # The whole angle step nearest to what is drawn of this tick's turn.
+    turn = ships.turn[rows] * TURN_STEPS
+    heading = ships.heading[rows] - turn + (turn * part + PARTS // 2) // PARTS
     ahead_x, ahead_y = cosines(heading), sines(heading)
     nose_x, nose_y = ahead_x * rules.nose // ANGLE_SCALE, ahead_y * rules.nose // ANGLE_SCALE
     ships.lance_angle[rows] = heading & 255
@@ -75,38 +81,54 @@ def _rays(shard: Shard, rows: Ints, part: Ints, before: tuple[Ints, Ints], rules
     return Rays(x + nose_x, y + nose_y, ahead_x, ahead_y, ships.ids[rows], home)
 
 
-def _judge(shard: Shard, rays: Rays, seen: Ints, rules: Rules) -> None:
-    """Hurt what the rays touch at the moments `seen` int64[n], 256ths of a tick."""
+def _judge(shard: Shard, rays: Rays, seen_tick: Ints, part: Ints, span: Ints, rules: Rules) -> None:
+    """Hurt what the rays touch where their shooters saw it: int64[n] each, as in `Lance`."""
     ships, drones = shard[Ship], shard[Drone]
-    tick = shard.seen(seen // PARTS)
+    tick = shard.seen(seen_tick)
+    # Nobody can have been told of this tick, nor see what lies beyond it.
+    span = np.minimum(span, shard.tick - 1 - tick)
+    ahead = np.where(span > 0, span, np.minimum(shard.tick - tick, AHEAD_TICKS_MAX))
     # A tick that had to be moved was not the one seen: then its part says nothing either.
-    part = np.where(tick == seen // PARTS, seen % PARTS, 0)
-    for moment in np.unique(tick * PARTS + part):
-        chosen = np.flatnonzero(tick * PARTS + part == moment)
-        targets, at = _seen_at(shard, ships, drones, int(moment))
+    part = np.where(tick == seen_tick, np.minimum(part, ahead * PARTS), 0)
+    sights = np.stack((tick, part, span))
+    for sight in np.unique(sights, axis=1).T:
+        chosen = np.flatnonzero((sights == sight[:, None]).all(axis=0))
+        targets, at = _seen_at(shard, ships, drones, *sight.tolist())
         _hit(shard, rays.only(chosen), targets, at, rules)
 
 
-def _seen_at(shard: Shard, ships: Table, drones: Table, moment: int) -> tuple[Ints, tuple[Ints, Ints]]:
-    """(rows of ships, then of drones behind them; their x and y) at a moment in 256ths of a tick. Those that are gone
-    are left out.
+def _seen_at(
+    shard: Shard, ships: Table, drones: Table, tick: int, part: int, span: int
+) -> tuple[Ints, tuple[Ints, Ints]]:
+    """(rows of ships, then of drones behind them; their x and y) as a client draws them: see `Lance`. Those that are
+    gone are left out.
     """
-    tick, part = divmod(moment, PARTS)
     rows, places = [], []
     for table, kind, first in ((ships, Ship, 0), (drones, Drone, len(ships))):
-        past, later = shard.rewind(tick, kind), shard.rewind(min(tick + 1, shard.tick - 1), kind)
+        past, later = shard.rewind(tick, kind), shard.rewind(tick + span, kind)
         x, y = past.at.x.copy(), past.at.y.copy()
-        if part and len(later):
+        if part and not span:
+            x, y = x + past.at.vx * part // PARTS, y + past.at.vy * part // PARTS
+        elif part and len(later):
             i = np.minimum(np.searchsorted(later.ids, past.ids), len(later) - 1)
-            same = later.ids[i] == past.ids
-            x += np.where(same, (later.at.x[i] - x) * part // PARTS, 0)
-            y += np.where(same, (later.at.y[i] - y) * part // PARTS, 0)
+            dx, dy = later.at.x[i] - x, later.at.y[i] - y
+            flew = (later.ids[i] == past.ids) & ~_jumped(shard, later.at, i, dx, dy, span)
+            x += np.where(flew, dx * part // (span * PARTS), 0)
+            y += np.where(flew, dy * part // (span * PARTS), 0)
         here = past.rows >= 0
         rows.append(past.rows[here] + first)
         places.append((x[here], y[here]))
         assert len(table) >= int(here.sum())
     x, y = (np.concatenate(axis) for axis in zip(*places, strict=True))
     return np.concatenate(rows), (x, y)
+
+
+def _jumped(shard: Shard, at: MotionColumns, i: Ints, dx: Ints, dy: Ints, span: int) -> npt.NDArray[np.bool_]:
+    """Which of these ways was no flight and is not drawn: clients' own measure (`client/interpolation`)."""
+    vx, vy = at.vx[i], at.vy[i]
+    off_x, off_y = dx - vx * span, dy - vy * span
+    snap = shard.grid.cell_size // 2 + 4 * span * (np.abs(vx) + np.abs(vy))
+    return np.asarray(off_x * off_x + off_y * off_y > snap * snap)
 
 
 def _hit(shard: Shard, rays: Rays, targets: Ints, at: tuple[Ints, Ints], rules: Rules) -> None:
@@ -157,7 +179,8 @@ def _strike_from_outside(shard: Shard, rules: Rules) -> None:
     if not len(beams):
         return
     rays = Rays(beams.x, beams.y, beams.ahead_x, beams.ahead_y, beams.owner, beams.home)
-    _judge(shard, rays, np.zeros(len(beams), np.int64), rules)
+    none = np.zeros(len(beams), np.int64)
+    _judge(shard, rays, none, none, none, rules)
 
 
 __all__ = ["PARTS", "Lance", "strike"]

@@ -85,9 +85,10 @@ export class Game {
     const { own } = this.things
     const { steering, mirror } = this.client
     if (!own?.alive || !steering || now_ms - this.#lanced_ms < LANCE_MS || (mirror.ownValues.energy ?? 0) < LANCE_ENERGY) return
-    const [seen, tick] = [this.client.seen(), steering.tick(now_ms)]
-    const part = (/** @type {number} */ of) => Math.floor((of % 1) * 256)
-    if (!this.client.send(LANCE, { seen_part: part(seen), own_part: part(tick) }, { seen })) return
+    const seen = this.client.sight(now_ms)
+    if (!seen) return
+    const told = { seen_part: seen.part, seen_span: seen.span, own_part: steering.moment(now_ms) % 256 }
+    if (!this.client.send(LANCE, told, { seen: seen.tick, aimed: true })) return
     this.#lanced_ms = now_ms
     this.#beam(own, own.angle, OWN_HUE)
   }
