@@ -19,6 +19,10 @@ import pytest
 import pytest_asyncio
 
 from loadtest.processes import Process
+from overworld.client.connection import Client, ClientOptions
+from overworld.client.guest import ask_guest
+from overworld.client.networks import NETWORKS
+from overworld.client.protocol import SessionLimits
 from overworld.game import contract_of
 from overworld.gateway.tokens import GuestTokens
 from overworld.shard.core import ShardCore
@@ -374,6 +378,35 @@ async def test_dev_starts_a_world_restarts_what_dies_and_keeps_the_world_over_ct
         assert await dev.wait(90) == 0, dev.log_tail()
     finally:
         dev.kill()
+
+
+@pytest.mark.e2e
+async def test_dev_puts_a_bad_network_before_its_gateways(tmp_path: Path) -> None:
+    data, port = tmp_path / "data", free_port()
+    argv = [sys.executable, "-m", "overworld", "dev", "--data", str(data), "--bots", "0", "--port", str(port)]
+    argv += ["--workers", "1", "--gateways", "1", "--network", "satellite"]
+    dev = Process("dev", argv, tmp_path / "dev.log", environment())
+    try:
+        dev.start()
+        await dev.wait_until(lambda: "Ctrl-C stops everything" in dev.log_tail(), READY_S)
+        guest = await ask_guest(f"http://127.0.0.1:{port}/")
+        options = ClientOptions(limits=SessionLimits(ping_interval_s=0.2))
+        async with Client(guest.urls, guest.token, guest.title, options=options) as client:
+            await client.until(lambda c: c.session.clock.round_trip_least_s > 0, READY_S)
+            assert client.session.clock.round_trip_least_s >= 2 * NETWORKS["satellite"].delay_s
+        dev.send(signal.SIGINT)
+        assert await dev.wait(90) == 0, dev.log_tail()
+    finally:
+        dev.kill()
+
+
+async def test_bots_say_before_what_no_bad_network_can_be_put() -> None:
+    done = overworld("bots", "--url", "wss://play.example/play", "--network", "mobile")
+    assert done.returncode == 2
+    assert "a bad network is put before ws://host:port only" in done.stderr
+    done = overworld("bots", "--url", "ws://127.0.0.1:1/play", "--network", "pigeon")
+    assert done.returncode == 2
+    assert "'bad-wifi'" in done.stderr
 
 
 async def test_dev_refuses_a_folder_with_another_world(tmp_path: Path) -> None:

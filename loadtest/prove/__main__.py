@@ -29,6 +29,7 @@ CLAIMS = {
     "shard-cost": "what a shard costs a worker, as shards grow and entities do not",
     "cost-of-safety": "what levels 0, 1 and 2 cost, and what a failover loses at 1 and at 2",
     "feel": "the own ship answers within a frame, predictions are right, aimed shots hit, however far the server is",
+    "browser-lag": "the page in Chromium plays behind 150 ms: the own ship answers within a frame or two",
     "resume": "200 resumes through random resets: the picture of a client that never lost its socket",
     "compare": "Overworld beside Colyseus, Node's ws and the bare kernel: one workload, one machine, one table",
     "costs": "milliseconds a tick, bytes an entity, gateway CPU a client",

@@ -21,14 +21,15 @@ from loadtest.cluster import HOST, Cluster, Shape
 from loadtest.figures import percentiles
 from loadtest.marksman import Marksman, Shot
 from loadtest.prove.proof import Proof
-from loadtest.proxy import Proxy, round_trip
 from loadtest.ranges import Bumpers, Range
 from overworld.client.beat import PARTS
 from overworld.client.connection import Client, ClientOptions
 from overworld.client.contract import ClientContract
 from overworld.client.guest import ask_guest
+from overworld.client.networks import round_trip
 from overworld.client.prediction import Predictor
 from overworld.client.protocol import SessionLimits
+from overworld.client.proxy import Proxy
 from overworld.titles.frontier.lance import AHEAD_TICKS_MAX
 from overworld.titles.frontier.prediction import ANGLES, PREDICTED, flight_rule
 from overworld.titles.frontier.rules import rules_of

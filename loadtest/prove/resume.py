@@ -18,11 +18,12 @@ from pathlib import Path
 from loadtest.cluster import HOST, Cluster, Shape
 from loadtest.figures import percentiles
 from loadtest.prove.proof import Proof
-from loadtest.proxy import Network, Proxy
 from overworld.client.closes import BackOff
 from overworld.client.connection import Client, ClientOptions
 from overworld.client.guest import ask_guest
+from overworld.client.networks import Network
 from overworld.client.protocol import SessionLimits
+from overworld.client.proxy import Proxy
 
 WAIT_S = 30.0
 PICTURES_MAX = 400

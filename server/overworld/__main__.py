@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from overworld import __version__, settings
+from overworld.client.networks import NETWORKS, network_of
 from overworld.commands import health, logs, running
 from overworld.commands.admin import admin
 from overworld.commands.title_loader import installed_titles, load_title
@@ -119,6 +120,7 @@ def gateway(follow_stdin: bool) -> None:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="Of the first page.")
 @click.option("--data", default=".overworld", show_default=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--network", type=click.Choice(list(NETWORKS)), help="A bad network between pages and gateways.")
 def dev(**options: Any) -> None:
     """Play on this machine: Redis, workers, gateways and bots; Ctrl-C stops all, and the world is kept."""
     from rich.console import Console
@@ -151,6 +153,7 @@ def _dev_cluster(options: dict[str, Any]) -> dict[str, Any]:
 @click.option("--seconds", default=None, type=float, help="Stop after this long; without it, on a signal.")
 @click.option("--processes", default=1, show_default=True, type=click.IntRange(1, 256))
 @click.option("--light", is_flag=True, help="Keep no picture of the world: for load.")
+@click.option("--network", type=click.Choice(list(NETWORKS)), help="A bad network between bots and gateways.")
 @_follow_stdin
 def bots(
     players: int,
@@ -161,14 +164,21 @@ def bots(
     seconds: float | None,
     processes: int,
     light: bool,
+    network: str | None,
     follow_stdin: bool,
 ) -> None:
     """Play without people. Prints what happened as JSON."""
     from overworld.client import bots as bot_runner
     from overworld.client.guest import Tokens
+    from overworld.client.proxy import Road
     from overworld.client.swarm import BotOptions
 
     logs.set_up("console", "info", role="bots")
+    if network:
+        try:
+            Road(urls, network_of(network))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
     if follow_stdin:
         running.terminate_when_stdin_closes()
     if guest_urls:
@@ -185,6 +195,7 @@ def bots(
         seed=seed,
         duration_s=seconds,
         light=light,
+        network=network or "",
     )
     click.echo(json.dumps(bot_runner.run(options).summary()))
 

@@ -20,6 +20,8 @@ from overworld.client.brains import Brain, brain_for
 from overworld.client.connection import Client, ClientOptions, Witness
 from overworld.client.contract import ClientContract
 from overworld.client.guest import Tokens
+from overworld.client.networks import network_of
+from overworld.client.proxy import Road
 from overworld.client.statistics import Statistics
 
 log = structlog.get_logger(__name__)
@@ -51,6 +53,8 @@ class BotOptions:
     first: int = 0
     """Number of the first bot; each has its own chance, from the seed and its number."""
     client: ClientOptions = field(default_factory=ClientOptions)
+    network: str = ""
+    """The network bots have, by name (`overworld.client.networks`); empty: as it is."""
 
 
 @dataclass
@@ -230,7 +234,12 @@ class Swarm:
 
 
 async def play(options: BotOptions, stop: asyncio.Event) -> BotReport:
-    """Bots of this process play until `stop` is set or the time is over, then leave."""
+    """Bots of this process play until `stop` is set or the time is over, then leave. Raises ValueError for a network
+    that is not there, or that cannot be put before these addresses.
+    """
+    if options.network:
+        async with Road(options.urls, network_of(options.network), options.seed + options.first) as urls:
+            return await play(replace(options, urls=urls, network=""), stop)
     swarm = Swarm(options)
     deadline = time.monotonic() + options.duration_s if options.duration_s is not None else None
     coming = asyncio.create_task(swarm.start())

@@ -23,6 +23,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from overworld.client.networks import network_of
+from overworld.client.proxy import Proxy
 from overworld.commands.children import Child, Family, Program
 from overworld.commands.dev_folder import tell_admin_urls
 from overworld.errors import SettingsError
@@ -57,6 +59,8 @@ class DevOptions:
     gateways: int = 2
     bots: int = 50
     port: int = 8080
+    network: str | None = None
+    """A bad network between pages and gateways, by name; bots go straight, there are too many of them for one proxy."""
     commit_level: int = 1
 
 
@@ -76,6 +80,7 @@ class Dev:
         self._page_ports: list[int] = []
         self._pages: list[str] = []
         self._sockets: list[str] = []
+        self._proxies: list[Proxy] = []
 
     async def run(self) -> int:
         """Start everything, wait for Ctrl-C, stop everything. Returns the exit code."""
@@ -101,6 +106,8 @@ class Dev:
         finally:
             tell_admin_urls(self._options.data, [])
             self._family.kill()
+            for proxy in self._proxies:
+                await proxy.__aexit__(None, None, None)
             await self._redis.stop()
 
     # ------------------------------------------------------------ start
@@ -116,7 +123,7 @@ class Dev:
         self._workers = [self._family.add(self._worker(i)) for i in range(options.workers)]
         self._say(f"{options.gateways} gateways")
         self._page_ports = [self._ports.near(options.port + i) for i in range(options.gateways)]
-        self._gateways = [self._family.add(self._gateway(i)) for i in range(options.gateways)]
+        self._gateways = [self._family.add(await self._gateway(i)) for i in range(options.gateways)]
         if trouble := await self._family.until_ready([*self._workers, *self._gateways], READY_S):
             raise SettingsError(f"{trouble}\nlogs are in {options.data / 'logs'}")
         asked = [*self._workers, *self._gateways]
@@ -163,7 +170,7 @@ class Dev:
         }
         return self._program(f"worker-{index}", ["worker"], own, http_port)
 
-    def _gateway(self, index: int) -> Program:
+    async def _gateway(self, index: int) -> Program:
         page_port = self._page_ports[index]
         socket_port, internal_port = self._ports.any(), self._ports.any()
         self._pages.append(f"http://localhost:{page_port}/")
@@ -182,6 +189,10 @@ class Dev:
             "OVERWORLD_GATEWAY_DRAIN_S": "0.5",
             "OVERWORLD_GATEWAY_SOCKETS_PER_ADDRESS_MAX": "5000",
         }
+        if self._options.network:
+            proxy = await Proxy(HOST, socket_port, network_of(self._options.network), index).__aenter__()
+            self._proxies.append(proxy)
+            own["OVERWORLD_GATEWAY_SOCKET_URL"] = f"ws://{HOST}:{proxy.port}/play"
         return self._program(f"gateway-{index}", ["gateway"], own, internal_port)
 
     def _bot_process(self) -> Program:
@@ -221,6 +232,8 @@ class Dev:
         table.add_row("commit", COMMIT_LEVELS[options.commit_level])
         if self._bots:
             table.add_row("bots", f"{options.bots} players  pid {self._bots[0].pid}")
+        if options.network:
+            table.add_row("network", f"{options.network}, between pages and gateways")
         table.add_row("data", str(options.data))
         table.add_row("logs", str(options.data / "logs"))
         title = f"{options.title}: world {options.world}, {options.shards} shards"
