@@ -1,6 +1,7 @@
 # make play     the playable page on this machine (needs Python 3.11 or newer, nothing else)
 # make test     every test, with its real parts (installs them first)
 # make check    everything that reads the code without running it
+# make loadtest-smoke   200 bots for a minute: is the game correct under load?
 # make prove-X  measure one claim afresh: loadtest/prove says which there are
 #
 # Set-up happens by itself, once: each part has a stamp in .venv. ARGS="..." is handed on to pytest.
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PYTHON ?=
 export PYTHON
 .DELETE_ON_ERROR:
-.PHONY: compare simulate play test test-js test-py check lint types layers protos tidy proto proto-check lock setup audit clean
+.PHONY: compare simulate loadtest-smoke play test test-js test-py check lint types layers protos tidy proto proto-check lock setup audit clean
 
 play: $(VENV)/.runtime
 	@exec $(BIN)/overworld dev $(ARGS)
@@ -34,6 +35,10 @@ SEEDS ?= 100
 
 simulate: $(VENV)/.dev
 	@$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) $(ARGS)
+
+# A load test whose thresholds are on correctness alone: 200 bots for a minute. `python -m loadtest` does the others.
+loadtest-smoke: $(VENV)/.dev
+	@$(BIN)/python -m loadtest run smoke --local --output loadtest-results/smoke $(ARGS)
 
 check: lint types layers protos proto-check tidy
 

@@ -32,6 +32,7 @@ CLAIMS = {
     "browser-lag": "the page in Chromium plays behind 150 ms: the own ship answers within a frame or two",
     "resume": "200 resumes through random resets: the picture of a client that never lost its socket",
     "compare": "Overworld beside Colyseus, Node's ws and the bare kernel: one workload, one machine, one table",
+    "loadtest-catches": "faults planted into the server make a load test fail, by name; a clean run passes",
     "costs": "milliseconds a tick, bytes an entity, gateway CPU a client",
 }
 

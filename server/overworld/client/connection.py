@@ -182,6 +182,11 @@ class Client:
         """Send what the session has to say: after inputs made through `steering`."""
         self._flush(time.monotonic())
 
+    def cut(self) -> None:
+        """Hang up without a word, as a dead line does. The client takes its session up again by itself."""
+        if self._socket is not None:
+            self._socket.drop("cut by its player")
+
     async def frame(self, timeout_s: float) -> None:
         """Wait for the next frame. Raises TimeoutError, and ClientStopped where the session is over."""
         if self._stopped is not None:
