@@ -76,7 +76,7 @@ async def migrate(proof: Proof, options: Options, folder: Path) -> tuple[Finding
     losses: list[Loss] = []
     told_s: list[float] = []
     async with Trial(folder, _shape(options), options.bots, say=proof.say) as trial:
-        mover = Mover(trial.cluster, trial.contract.fingerprint)
+        mover = Mover(trial.cluster, trial.contract.play_fingerprint)
         for number in range(options.migrations):
             await asyncio.sleep(chance.uniform(options.rest_s / 2, options.rest_s))
             shard = chance.randrange(trial.contract.grid.shard_count)

@@ -102,7 +102,7 @@ class Deeds:
         self._trial = trial
         self._cluster = trial.cluster
         self._events = events
-        self._mover = Mover(self._cluster, trial.contract.fingerprint)
+        self._mover = Mover(self._cluster, trial.contract.play_fingerprint)
 
     async def note(self, deed: Callable[[], Coroutine[Any, Any, str]]) -> None:
         """Do it, say it, remember when it was."""

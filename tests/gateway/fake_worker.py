@@ -59,7 +59,7 @@ class FakeWorker:
 
     def __init__(self, name: str, contract: WorldContract, key: bytes, redis: MemoryRedis, world: SharedWorld) -> None:
         self._contract = contract
-        self._credentials = LinkCredentials(key, contract.fingerprint, name)
+        self._credentials = LinkCredentials(key, contract.play_fingerprint, name)
         self._redis = redis
         self._world = world
         self._server: LinkServer | None = None

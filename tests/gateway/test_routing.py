@@ -66,7 +66,7 @@ class Searching:
         self.routing = Routing(
             self.directory,
             arena.contract.world,
-            LinkCredentials(KEY, arena.contract.fingerprint, "gateway"),
+            LinkCredentials(KEY, arena.contract.play_fingerprint, "gateway"),
             self.heard,
             lambda: self.wanted,
             link_timeout_s=1.0,

@@ -109,7 +109,7 @@ class Gateway:
 
     async def dial(self, address: str) -> Link:
         host, _, port = address.rpartition(":")
-        credentials = LinkCredentials(KEY, self.contract.fingerprint, self.name)
+        credentials = LinkCredentials(KEY, self.contract.play_fingerprint, self.name)
         self.links[address] = await connect(host, int(port), credentials, self, 5.0)
         return self.links[address]
 

@@ -16,7 +16,6 @@ from overworld.wire.v1 import link_pb2
 from overworld.worker.migration import FAILED, MOVED, REFUSED
 from overworld.worker.peers import Peers
 from overworld.worker.service import Worker
-from tests.shard.meadow import Meadow
 from tests.worker.cluster import Cluster, Gateway, running, until
 from tests.worker.test_service import ALL, playing, replayed
 
@@ -40,7 +39,7 @@ async def pair(cluster: Cluster) -> tuple[Worker, Worker]:
 
 
 def linked(a: Worker, b: Worker) -> bool:
-    return a._peers is not None and b.address in a._peers.linked and b.address in a._live
+    return a._peers is not None and b.address in a._peers.linked and b.address in a._roster.live
 
 
 def one_lineage(entries: list[JournalEntry]) -> bool:
@@ -373,62 +372,3 @@ async def test_the_last_worker_saves_and_gives_back(cluster: Cluster) -> None:
         assert head is not None
         assert head.released
         assert cluster.shelf.kept[shard][-1].tick == head.tick
-
-
-# ---------------------------------------------------------------- another version of the title
-
-
-class NewerMeadow(Meadow):
-    """The same with a new version number: other rules, other columns for all that anybody knows."""
-
-    version = Meadow.version + 1
-    migrated: list[tuple[str, int]]
-
-    def migrate(self, table: str, from_version: int, columns: Any) -> Any:
-        self.migrated.append((table, from_version))
-        return columns
-
-
-async def test_a_newer_version_waits_and_goes_on_from_what_the_older_one_saved_last(cluster: Cluster) -> None:
-    a = await cluster.worker("a")
-    await until(lambda: running(a) == ALL, "the old version runs all shards")
-    newer = Cluster(NewerMeadow(), **{**cluster.given, "start_wait_s": 0.0})
-    newer.title.migrated = []  # type: ignore[attr-defined]
-    newer.redis, newer.shelf = cluster.redis, cluster.shelf
-    try:
-        b = await newer.worker("b")
-        await until(lambda: b._older, "the new version knows of the old one")
-        assert not (await b.migrate(1, b.address)).moved
-        assert await a.stop()
-        last = {shard: cluster.head_tick(shard) for shard in ALL}
-        await until(lambda: running(b) == ALL, "the new version runs all shards")
-        assert (Meadow.version, NewerMeadow.version) == (1, 2)
-        assert ("Sheep", 1) in newer.title.migrated  # type: ignore[attr-defined]
-        for shard in ALL:
-            assert one_lineage(cluster.redis.primary.journal_of("test", shard))
-            assert any(start.tick == last[shard] for start in cluster.shelf.kept[shard])
-    finally:
-        await newer.close()
-
-
-async def test_an_older_version_gives_back_what_it_cannot_read(cluster: Cluster) -> None:
-    newer = Cluster(NewerMeadow(), **cluster.given)
-    newer.title.migrated = []  # type: ignore[attr-defined]
-    newer.redis, newer.shelf = cluster.redis, cluster.shelf
-    try:
-        b = await newer.worker("b")
-        await until(lambda: running(b) == ALL, "the new version runs all shards")
-        assert await b.stop()
-        await cluster.worker("a")
-
-        def given_back() -> bool:
-            heads = [cluster.redis.primary.head(("test", shard)) for shard in ALL]
-            return all(head is not None and head.epoch > 1 and head.released for head in heads)
-
-        await until(given_back, "the old version has tried, and given them back")
-        c = await newer.worker("c")
-        # The old one stands in the directory until it is gone.
-        await cluster.workers[0].kill()
-        await until(lambda: running(c) == ALL, "the new version goes on")
-    finally:
-        await newer.close()

@@ -79,7 +79,7 @@ class Players:
         """While an operator lets the world stand still: nobody has waited too long for it."""
         self._seen_shards: set[int] = set()
         self._token_checks: set[asyncio.Task[None]] = set()
-        credentials = LinkCredentials(cluster_key, contract.fingerprint, name)
+        credentials = LinkCredentials(cluster_key, contract.play_fingerprint, name)
         self.routing = Routing(
             directory, contract.world, credentials, self, self._wanted, settings.link_timeout_s, random.Random()
         )

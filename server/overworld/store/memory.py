@@ -116,12 +116,12 @@ class MemoryOwnership:
         return await self._read("look", shard, lambda: self._node.head(self._key(shard)))
 
     async def acquire(
-        self, shard: int, seen: Head | None, address: str, min_epoch: int, nonce: bytes
+        self, shard: int, seen: Head | None, address: str, min_epoch: int, nonce: bytes, version: int = 0
     ) -> Grant | Refused:
         assert len(nonce) == NONCE_BYTES, "a nonce is 16 bytes"
         assert address, "an owner needs an address"
         return await self._write(
-            "acquire", shard, lambda: self._node.acquire(self._key(shard), seen, address, min_epoch, nonce)
+            "acquire", shard, lambda: self._node.acquire(self._key(shard), seen, address, min_epoch, nonce, version)
         )
 
     async def beat(self, grant: Grant, committed: int | None = None) -> None:

@@ -140,7 +140,9 @@ class MemoryNode:
             raise Fenced(f"shard {grant.shard}: epoch {grant.epoch} is over, the head shows epoch {shows}")
         return head
 
-    def acquire(self, key: ShardKey, seen: Head | None, address: str, min_epoch: int, nonce: bytes) -> Grant | Refused:
+    def acquire(
+        self, key: ShardKey, seen: Head | None, address: str, min_epoch: int, nonce: bytes, version: int = 0
+    ) -> Grant | Refused:
         head = self.head(key)
         if head is not None and head.nonce == nonce:
             head = replace(head, beat=head.beat + 1)
@@ -149,12 +151,12 @@ class MemoryNode:
         if head is None:
             if seen is not None:
                 return Refused(None)
-            head = Head(min_epoch + 1, nonce, address, 0, b"", 0, 0, 1)
+            head = Head(min_epoch + 1, nonce, address, 0, b"", 0, 0, 1, version)
         else:
             if not head.same_life(seen):
                 return Refused(head)
             epoch = max(head.epoch, min_epoch) + 1
-            head = replace(head, epoch=epoch, nonce=nonce, address=address, beat=head.beat + 1)
+            head = replace(head, epoch=epoch, nonce=nonce, address=address, beat=head.beat + 1, version=version)
         self._set_head(key, head)
         return Grant(key[1], head.epoch, nonce, head)
 

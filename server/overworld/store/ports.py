@@ -64,6 +64,7 @@ class Head:
     address is empty where the last owner released the shard in order: a candidate need not wait for silence.
     tick, chain: of the newest record. committed: the highest tick its owner declared committed.
     floor: records up to this tick are gone from the journal. beat: changes while an idle owner lives.
+    version: of the title, by its last owner; 0 where that is not known.
     """
 
     epoch: int
@@ -74,6 +75,7 @@ class Head:
     committed: int
     floor: int
     beat: int
+    version: int = 0
 
     @property
     def released(self) -> bool:
@@ -198,11 +200,12 @@ class Ownership(Protocol):
         """The head as the primary holds it; None where nobody ever owned the shard (or Redis was wiped)."""
 
     async def acquire(
-        self, shard: int, seen: Head | None, address: str, min_epoch: int, nonce: bytes
+        self, shard: int, seen: Head | None, address: str, min_epoch: int, nonce: bytes, version: int = 0
     ) -> Grant | Refused:
         """Take the shard, if its head is still alike what `seen` shows (epoch, nonce, tick, beat).
 
         The epoch becomes max(the head's, min_epoch) + 1. `nonce` must be fresh random bytes of this attempt.
+        `version`: of the title that the owner runs it with.
         The grant holds at the commit level: at L2 a replica knows it.
         """
 

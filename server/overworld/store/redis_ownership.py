@@ -40,7 +40,7 @@ from overworld.store.scripts import Script
 log = structlog.get_logger(__name__)
 
 PUT_STEP_MESSAGES = 64
-_HEAD_FIELDS = ("epoch", "nonce", "addr", "tick", "chain", "committed", "floor", "beat")
+_HEAD_FIELDS = ("epoch", "nonce", "addr", "tick", "chain", "committed", "floor", "beat", "ver")
 _VERDICTS = {1: Verdict.APPENDED, 2: Verdict.ALREADY, -1: Verdict.FENCED, -2: Verdict.OTHER_HEAD}
 
 
@@ -81,7 +81,7 @@ class RedisOwnership:
         return _head(fields) if fields[0] is not None else None
 
     async def acquire(
-        self, shard: int, seen: Head | None, address: str, min_epoch: int, nonce: bytes
+        self, shard: int, seen: Head | None, address: str, min_epoch: int, nonce: bytes, version: int = 0
     ) -> Grant | Refused:
         assert len(nonce) == NONCE_BYTES, "a nonce is 16 bytes"
         assert address, "an owner needs an address"
@@ -89,7 +89,7 @@ class RedisOwnership:
             saw = [b"", b"", b"", b""]
         else:
             saw = [b"%d" % seen.epoch, seen.nonce, b"%d" % seen.tick, b"%d" % seen.beat]
-        args = [*saw, address.encode(), b"%d" % min_epoch, nonce]
+        args = [*saw, address.encode(), b"%d" % min_epoch, nonce, b"%d" % version]
         reply = await self._write(scripts.ACQUIRE, shard, [], args)
         head = _head(reply[1:]) if len(reply) > 1 else None
         if reply[0] == 0 or head is None:
@@ -270,7 +270,9 @@ def _token(grant: Grant) -> tuple[bytes, bytes]:
 
 
 def _head(fields: Sequence[Any]) -> Head:
-    epoch, nonce, address, tick, chain, committed, floor, beat = (b"" if f is None else bytes(f) for f in fields)
+    epoch, nonce, address, tick, chain, committed, floor, beat, version = (
+        b"" if field is None else bytes(field) for field in fields
+    )
     return Head(
         epoch=int(epoch),
         nonce=nonce,
@@ -280,6 +282,7 @@ def _head(fields: Sequence[Any]) -> Head:
         committed=int(committed or 0),
         floor=int(floor or 0),
         beat=int(beat or 0),
+        version=int(version or 0),
     )
 
 

@@ -322,10 +322,17 @@ class ShardHost:
         """The shard stands still after a tick, for another worker. False where it has to go on here."""
         assert self._journal is not None
         ownership, timeout_s = self._stores.ownership, self._limits.settle_timeout_s
-        yielded = await self._yielding.hand_over(ownership, self._grant, self._journal, timeout_s)
+        yielded = await self._yielding.hand_over(ownership, self._grant, self._journal, timeout_s, self._save_now)
         if yielded is not None:
             self.moved_to = yielded.grant.head.address, yielded.grant.epoch
         return yielded is not None
+
+    async def _save_now(self) -> None:
+        """The state as it stands. Nothing to do where it has left memory: it was saved then."""
+        if self._loop is not None and self._journal is not None and self.snapshots is not None:
+            await self.snapshots.save_now(self._loop.core, self._journal.chain)
+            if self.archiver is not None:
+                await self.archiver.catch_up()
 
     # ------------------------------------------------------------ nobody needs it
 
@@ -423,7 +430,9 @@ class ShardHost:
         head = await ownership.look(self.shard)
         if head is None:
             nonce = secrets.token_bytes(NONCE_BYTES)
-            answer = await ownership.acquire(self.shard, None, self._address, self.epoch, nonce)
+            answer = await ownership.acquire(
+                self.shard, None, self._address, self.epoch, nonce, core.contract.title_version
+            )
             if isinstance(answer, Refused):
                 return False
             self._grant, head = answer, answer.head

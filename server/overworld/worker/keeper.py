@@ -25,6 +25,7 @@ from overworld.worker.host import ShardHost
 from overworld.worker.leases import Candidate, LeaseBook, Vacancy
 from overworld.worker.links import Links
 from overworld.worker.reception import Reception
+from overworld.worker.roster import Roster
 from overworld.worker.shard_loop import End
 from overworld.worker.shelf import Shelf
 
@@ -35,12 +36,12 @@ LOOKS_AT_ONCE_MAX = 64
 
 @dataclass(frozen=True)
 class Members:
-    """What is known of other workers. `live`: addresses of those that take shards, as last heard; `older`: true while
-    there is one of an older version of the title that takes shards: what it and its like run is for them to take.
+    """What is known of other workers. `roster`: as last heard; `closed`: true while this worker takes nothing that is
+    vacant.
     """
 
-    live: Callable[[], list[str]]
-    older: Callable[[], bool] = lambda: False
+    roster: Callable[[], Roster]
+    closed: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,10 @@ class Keeper:
         """The worker at this address answers."""
         self._book.answered(address, self._loop.time())
 
+    def head(self, shard: int) -> Head | None:
+        """A shard's head when it was last seen."""
+        return self._book.head(shard)
+
     def owner(self, shard: int) -> str:
         """Address of the worker that owned a shard when the heads were last seen; empty where none did."""
         head = self._book.head(shard)
@@ -112,12 +117,12 @@ class Keeper:
         while not self._draining:
             self._woken.clear()
             if await self._look():
-                live = self._members.live()
-                if not self._members.older():
-                    for candidate in self._book.candidates(self._loop.time(), live, self.mine):
+                roster = self._members.roster()
+                if not self._members.closed():
+                    for candidate in self._book.candidates(self._loop.time(), roster.live, self.mine, roster.older):
                         self._start(candidate.shard, partial(self._acquire, candidate))
                 # What is being taken is followed until it is run: its state is needed then.
-                self._followings.follow(self._book.to_follow(live, self.hosts.keys()))
+                self._followings.follow(self._book.to_follow(roster.live, self.hosts.keys()))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_s):
                     await self._woken.wait()
@@ -260,12 +265,12 @@ class Keeper:
             # It had owners before, so Redis was wiped: the last one may live, and its state is newer than any
             # snapshot.
             return None
-        nonce = secrets.token_bytes(NONCE_BYTES)
+        nonce, version = secrets.token_bytes(NONCE_BYTES), self._book.version
         try:
-            answer = await self._ownership.acquire(shard, candidate.seen, self._address, min_epoch, nonce)
+            answer = await self._ownership.acquire(shard, candidate.seen, self._address, min_epoch, nonce, version)
         except StoreUnavailable:
             # Unknown whether it was taken; the same nonce finds out.
-            answer = await self._ownership.acquire(shard, candidate.seen, self._address, min_epoch, nonce)
+            answer = await self._ownership.acquire(shard, candidate.seen, self._address, min_epoch, nonce, version)
         if isinstance(answer, Refused):
             telemetry.acquire_refused_total.inc()
             return None

@@ -60,7 +60,8 @@ class Candidate:
 @dataclass(frozen=True, slots=True)
 class LeaseRules:
     """Times in seconds. `slack`: shards above a fair share that are still fair. `standbys`: how many workers follow
-    each shard; `followed_max`: how many shards this one follows at most.
+    each shard; `followed_max`: how many shards this one follows at most. `version`: of the title that this worker
+    runs; 0 where versions do not matter.
     """
 
     ttl_s: float
@@ -68,6 +69,7 @@ class LeaseRules:
     slack: int = 0
     standbys: int = 0
     followed_max: int = 0
+    version: int = 0
 
     @property
     def yield_s(self) -> float:
@@ -99,6 +101,11 @@ class LeaseBook:
         self._suspects: dict[str, set[int]] = {}
         self._answered_s: dict[str, float] = {}
         self._barred: dict[int, tuple[float, float]] = {}
+
+    @property
+    def version(self) -> int:
+        """Of the title that this worker runs."""
+        return self._rules.version
 
     # ------------------------------------------------------------ what is known
 
@@ -190,12 +197,17 @@ class LeaseBook:
                 found.append(Candidate(shard, seen.head, why))
         return found
 
-    def candidates(self, now_s: float, live: Collection[str], mine: Collection[int]) -> list[Candidate]:
-        """The shards to try now. `live`: addresses of live workers; `mine`: shards this worker runs or is taking."""
+    def candidates(
+        self, now_s: float, live: Collection[str], mine: Collection[int], older: bool = False
+    ) -> list[Candidate]:
+        """The shards to try now. `live`: addresses of live workers of this version of the title; `mine`: shards this
+        worker runs or is taking. `older`: there are workers of an older version that take shards.
+        """
         vacant = self.vacancies(now_s, mine)
         # An owner that fell silent still stands in the directory for a while: it takes nothing.
         silent = {c.seen.address for c in vacant if c.why is Vacancy.SILENT and c.seen is not None}
         workers = sorted({*live} - self._suspects.keys() - silent | {self._address})
+        vacant = [candidate for candidate in vacant if self._fit(candidate, older)]
         share = math.ceil(self._shard_count / len(workers)) + self._rules.slack
         dealt = self._deal(vacant, workers, mine)
         room = self._rules.shards_max - len(mine)
@@ -223,8 +235,8 @@ class LeaseBook:
         owners = {
             shard: seen.head.address
             for shard, seen in self._seen.items()
-            if seen.head is not None and shard not in mine
-        }  # fmt: skip
+            if seen.head is not None and shard not in mine and seen.head.version in (0, self._rules.version)
+        }
         workers = {*live, self._address} - self._suspects.keys()
         return standbys.to_follow(self._address, owners, workers, self._rules.standbys, self._rules.followed_max)
 
@@ -251,6 +263,14 @@ class LeaseBook:
             if owner in counts and owner != self._address and shard not in empty:
                 counts[owner] += 1
         return counts
+
+    def _fit(self, candidate: Candidate, older: bool) -> bool:
+        """Nobody can run what a newer version wrote. What an older one left in order is taken once none of its kind
+        is there to do it: they go on without a migration of the state.
+        """
+        mine = self._rules.version
+        theirs = candidate.seen.version if candidate.seen is not None else 0
+        return theirs == mine if older else not mine or theirs <= mine
 
     def _has_standbys(self, candidate: Candidate) -> bool:
         return self._rules.standbys > 0 and candidate.why in (Vacancy.SUSPECT, Vacancy.SILENT)

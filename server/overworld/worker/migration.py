@@ -1,13 +1,16 @@
 """Moves shards from worker to worker while they are played. This is the side of whoever asks, and of the new owner; the
 old owner's is in `yielding`.
 
-    follow      the new owner follows the shard until it is at most a tick behind
+    follow      the new owner follows the shard until it is at most a tick behind; not where an older version of the
+                title runs it: nobody but that version can replay its records
     ask         it asks the old owner to yield, and takes gateways' attaches from now on
-    (settle, hand: at the old owner, which names the new one to its gateways)
-    replay      what is missing is read and applied; the manifest of the snapshots is claimed meanwhile
+    (settle, save, hand: at the old owner, which names the new one to its gateways; it saves only for a newer version)
+    replay      what is missing is read and applied; the manifest of the snapshots is claimed meanwhile. A newer version
+                loads the state that was saved for it, through the title's migration
     first       the first tick is committed, its results are out
 
-Nothing is saved on the way: the new owner makes a snapshot soon after. What may go wrong, and what follows:
+Between workers of one version nothing is saved on the way: the new owner makes a snapshot soon after. What may go
+wrong, and what follows:
 
 | what | what follows |
 |---|---|
@@ -40,6 +43,7 @@ from overworld.worker.keeper import Keeper
 from overworld.worker.peers import Peers
 from overworld.worker.shelf import Shelf
 from overworld.worker.yielding import Wish, Yielded
+from overworld.world.contract import WorldContract
 
 log = structlog.get_logger(__name__)
 
@@ -90,8 +94,10 @@ class Migrations:
         shelf: Shelf,
         peers: Peers,
         limits: MigrationLimits,
+        contract: WorldContract,
     ) -> None:
         self._address = address
+        self._contract = contract
         self._keeper = keeper
         self._followings = followings
         self._shelf = shelf
@@ -183,10 +189,15 @@ class Migrations:
     async def _answer_yield(self, link: Link, asked: link_pb2.YieldShard) -> None:
         host = self._keeper.hosts.get(asked.shard)
         answer: Yielded | str = "it is not here"
+        same, newer = asked.contract == self._contract.fingerprint, asked.title_version > self._contract.title_version
         if len(asked.nonce) != NONCE_BYTES or not asked.address:
             answer = "the question names no owner"
+        elif not (same or newer):
+            answer = (
+                f"{asked.address} runs version {asked.title_version} of the title, or has other settings of the world"
+            )
         elif host is not None:
-            wish = Wish(asked.address, asked.nonce, asked.min_epoch)
+            wish = Wish(asked.address, asked.nonce, asked.min_epoch, asked.title_version, saved=not same)
             answer = await host.yield_to(wish, self._limits.yield_s)
         telemetry.yields_total.labels(REFUSED if isinstance(answer, str) else MOVED).inc()
         link.send(link_pb2.LinkMessage(yielded=_yielded(asked.number, answer)))
@@ -230,14 +241,21 @@ class Migrations:
             self._followings.let_go(shard)
 
     async def _follow(self, shard: int) -> tuple[str, int]:
-        """Follow it until next to nothing is missing. Returns its owner's address, and the epoch to go past."""
+        """Follow it until next to nothing is missing; where an older version of the title runs it, its last state is
+        all there is to go on from. Returns its owner's address, and the epoch to go past.
+        """
         began_s = time.monotonic()
-        following = self._followings.hold(shard)
         min_epoch = await self._shelf.epoch(shard)
-        if not await following.caught_up(LAG_TICKS_MAX):
-            raise _Refusal(f"it cannot be followed: {following.stopped or 'somebody else takes it'}")
-        assert following.head is not None
-        owner = following.head.address
+        head = self._keeper.head(shard)
+        if head is None or head.version in (0, self._contract.title_version):
+            following = self._followings.hold(shard)
+            if not await following.caught_up(LAG_TICKS_MAX):
+                raise _Refusal(f"it cannot be followed: {following.stopped or 'somebody else takes it'}")
+            head = following.head
+        elif head.version > self._contract.title_version:
+            raise _Refusal(f"version {head.version} of the title runs it, this is {self._contract.title_version}")
+        assert head is not None
+        owner = head.address
         if owner in ("", self._address):
             raise _Refusal("nobody runs it")
         # A worker that has just started may not have links to all others yet.
@@ -286,7 +304,13 @@ class Migrations:
 
         def question(number: int) -> link_pb2.LinkMessage:
             asked = link_pb2.YieldShard(
-                number=number, shard=shard, address=self._address, nonce=nonce, min_epoch=min_epoch
+                number=number,
+                shard=shard,
+                address=self._address,
+                nonce=nonce,
+                min_epoch=min_epoch,
+                title_version=self._contract.title_version,
+                contract=self._contract.fingerprint,
             )
             return link_pb2.LinkMessage(**{"yield": asked})  # type: ignore[arg-type]
 
@@ -310,6 +334,7 @@ class Migrations:
             answer.committed,
             answer.floor,
             answer.beat,
+            self._contract.title_version,
         )
         return Grant(shard, answer.epoch, nonce, head)
 

@@ -171,13 +171,13 @@ class Restorer:
     async def _acquire(self, shard_plan: Plan, force: bool) -> Grant:
         """A live owner's head moves all the time: only with force is it tried again and again."""
         shard, seen = shard_plan.shard, shard_plan.head
-        min_epoch = await self._shelf.epoch(shard)
+        min_epoch, version = await self._shelf.epoch(shard), shard_plan.core.contract.title_version
         for _ in range(ACQUIRE_TRIES_MAX if force else 1):
             nonce = secrets.token_bytes(NONCE_BYTES)
             try:
-                answer = await self._ownership.acquire(shard, seen, ADDRESS, min_epoch, nonce)
+                answer = await self._ownership.acquire(shard, seen, ADDRESS, min_epoch, nonce, version)
             except StoreUnavailable:
-                answer = await self._ownership.acquire(shard, seen, ADDRESS, min_epoch, nonce)
+                answer = await self._ownership.acquire(shard, seen, ADDRESS, min_epoch, nonce, version)
             if not isinstance(answer, Refused):
                 return answer
             seen = answer.head

@@ -41,6 +41,7 @@ from overworld.worker.peers import PeerEvents, Peers
 from overworld.worker.post import Post
 from overworld.worker.pulse import Pulse
 from overworld.worker.reception import Reception, ReceptionLimits
+from overworld.worker.roster import TITLE_VERSION, Roster, roster_of
 from overworld.worker.shard_loop import LoopLimits
 from overworld.worker.snapshots import SnapshotLimits
 from overworld.worker.takeover import HostLimits, Stores
@@ -49,11 +50,8 @@ from overworld.world.contract import WorldContract
 log = structlog.get_logger(__name__)
 
 ANNOUNCE_S = 0.5
-SILENT_S_MAX = 3.0
-"""A worker that has not announced itself for this long is not counted when shards are shared out."""
 FORGET_S = 30.0
 """A worker silent for this long is removed from the directory."""
-TITLE_VERSION = "title_version"
 DRAIN_PART = 0.5
 """Of the time for an orderly stop, what migrations may take; the rest is for saving what nobody took."""
 
@@ -80,7 +78,7 @@ class Worker:
         self._stores = stores
         self._directory = directory
         self.name = settings.name or f"{socket.gethostname()}-{os.getpid()}"[:64]
-        self._credentials = LinkCredentials(cluster_key, contract.fingerprint, self.name)
+        self._credentials = LinkCredentials(cluster_key, contract.play_fingerprint, self.name)
         self._admin_tokens = AdminTokens(cluster_key, admin_token)
         self._http = InternalHttp(
             Views(
@@ -100,9 +98,7 @@ class Worker:
         self._pulse: Pulse | None = None
         self._balancer: Balancer | None = None
         self._loads = LoadBook()
-        self._members_live: list[Member] = []
-        self._live: list[str] = []
-        self._older = False
+        self._roster = Roster()
         self._tasks: list[asyncio.Task[None]] = []
         self._taking = False
         self._fault = ""
@@ -158,6 +154,7 @@ class Worker:
             settings.shards_slack,
             settings.standbys,
             settings.standby_shards_max,
+            self._contract.title_version,
         )
         tick_s = self._contract.grid.tick_interval_us / 1e6
         poll_s = settings.standby_poll_s
@@ -172,12 +169,14 @@ class Worker:
             links,
             self._followings,
             Makers(self._new_reception, self._new_host),
-            Members(lambda: self._live, lambda: self._older or (self._emptied and bool(self._live))),
+            Members(lambda: self._roster, lambda: self._emptied and bool(self._roster.live)),
             poll_s=settings.lease_ttl_s / 5,
         )
         self._peers = Peers(self._credentials, PeerEvents(gone=self._keeper.suspect, here=self._keeper.trust))
         limits = MigrationLimits(move_s=settings.move_timeout_s, moves_at_once_max=settings.moves_at_once_max)
-        self._migrations = Migrations(self.address, self._keeper, self._followings, stores.shelf, self._peers, limits)
+        self._migrations = Migrations(
+            self.address, self._keeper, self._followings, stores.shelf, self._peers, limits, self._contract
+        )
 
     def _admin(self) -> AdminApi:
         node = worker_node(
@@ -262,9 +261,12 @@ class Worker:
             self._keeper.closed_to_moves = "this worker is drained" if emptied else ""
 
     def _targets(self) -> list[str]:
-        """Workers that a shard of this one can be moved to: live, not draining, of this version and contract."""
+        """Workers that a shard of this one can be moved to: live, not draining, and of a newer version of the title
+        where there are any: an upgrade is under way then, and each shard is to move once.
+        """
         linked = self._peers.linked if self._peers is not None else set()
-        return sorted(address for address in self._live if address in linked and address != self.address)
+        newer = [address for address in self._roster.newer if address in linked]
+        return sorted(newer or [a for a in self._roster.live if a in linked and a != self.address])
 
     # ------------------------------------------------------------ what it runs
 
@@ -330,7 +332,7 @@ class Worker:
         """What there is to balance, as it was last heard."""
         keeper = self._keeper
         owners = {n: keeper.owner(n) for n in range(self._contract.grid.shard_count)} if keeper else {}
-        return picture(self._members_live, owners)
+        return picture(self._roster.same, owners)
 
     # ------------------------------------------------------------ tasks
 
@@ -349,12 +351,8 @@ class Worker:
             await self._read_flags()
             members = await self._members()
             if members is not None:
-                live = [m for m in members if m.silent_s < SILENT_S_MAX]
-                takers = [m for m in live if not (m.load.get(DRAINING) or m.load.get(EMPTIED))]
-                self._members_live = [m for m in live if m.load.get(TITLE_VERSION, self._version) == self._version]
-                self._live = [m.address for m in takers if m.load.get(TITLE_VERSION, self._version) == self._version]
-                self._tell_of_older(any(m.load.get(TITLE_VERSION, self._version) < self._version for m in takers))
-                peers.follow({m.address for m in live} - {self.address})
+                self._heard(roster_of(members, self._version, self.address))
+                peers.follow(set(self._roster.others))
             # More often at first: whoever starts at the same time must have been heard before shards are shared out.
             await asyncio.sleep(ANNOUNCE_S if self._taking else min(ANNOUNCE_S, self._settings.start_wait_s / 4))
 
@@ -405,11 +403,11 @@ class Worker:
     def _version(self) -> float:
         return float(self._contract.title_version)
 
-    def _tell_of_older(self, older: bool) -> None:
-        """While workers of an older version of the title take shards, this one takes none."""
-        if older != self._older:
-            log.info("waits_for_older_version" if older else "older_version_gone", version=self._contract.title_version)
-        self._older = older
+    def _heard(self, roster: Roster) -> None:
+        if roster.older != self._roster.older:
+            told = "waits_for_older_version" if roster.older else "older_version_gone"
+            log.info(told, version=self._contract.title_version)
+        self._roster = roster
 
     async def _members(self) -> list[Member] | None:
         try:

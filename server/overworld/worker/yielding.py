@@ -3,6 +3,7 @@
     wish        another worker, which follows the shard, asks for it
     stand still after the next tick, so that most of an interval is left for the rest
     settle      wait until every tick is committed and its results are sent
+    save        only for a newer version of the title, which cannot replay what this one wrote: the state
     grant       acquire the shard in the other worker's name, at the very head that was left: nobody can come between,
                 and the old owner is fenced by the same write
 
@@ -15,11 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
 
-from overworld.errors import StoreError
+from overworld.errors import OverworldError
 from overworld.store.ports import Grant, Ownership
 from overworld.worker.journal import Journal
 
@@ -36,6 +38,10 @@ class Wish:
     address: str
     nonce: bytes
     min_epoch: int
+    version: int = 0
+    """Of the title that it runs."""
+    saved: bool = False
+    """It needs a snapshot of the last tick."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +90,16 @@ class Yielding:
         self._changed.set()
 
     async def hand_over(
-        self, ownership: Ownership, mine: Grant, journal: Journal, settle_timeout_s: float
+        self,
+        ownership: Ownership,
+        mine: Grant,
+        journal: Journal,
+        settle_timeout_s: float,
+        save: Callable[[], Awaitable[None]],
     ) -> Yielded | None:
-        """The shard stands still after a tick: grant the wish. None where that cannot be: go on."""
+        """The shard stands still after a tick: grant the wish. None where that cannot be: go on. `save`: makes a
+        snapshot of that tick, where the wish needs one; may raise OverworldError.
+        """
         if self._wish is None:
             return None
         wish, began_s = self._wish, time.monotonic()
@@ -95,11 +108,13 @@ class Yielding:
             if not await self._all_is_out(journal, settle_timeout_s):
                 self._done("its results could not be committed in time")
                 return None
+            if wish.saved:
+                await save()
             settled_s = time.monotonic()
             grant = await _grant(ownership, mine, journal, wish)
-        except StoreError as error:
+        except OverworldError as error:
             log.warning("yield_failed", shard=mine.shard, to=wish.address, reason=str(error))
-            self._done(f"its head could not be changed: {error}")
+            self._done(f"it could not be handed over: {error}")
             return None
         finally:
             self._handing = False
@@ -139,7 +154,7 @@ async def _grant(ownership: Ownership, mine: Grant, journal: Journal, wish: Wish
             journal.chain,
         ):
             return None
-        answer = await ownership.acquire(mine.shard, head, wish.address, wish.min_epoch, wish.nonce)
+        answer = await ownership.acquire(mine.shard, head, wish.address, wish.min_epoch, wish.nonce, wish.version)
         if isinstance(answer, Grant):
             return answer
     return None

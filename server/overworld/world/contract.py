@@ -44,7 +44,7 @@ class WorldContract:
 
     @cached_property
     def definitions(self) -> str:
-        """Hex digest (blake2b-64) of what a title declares towards clients, whatever the world: its name and version,
+        """Hex digest (blake2b-64) of what a title declares towards clients, whatever the world and the version: its name,
         kinds with their near and owner columns, inputs, and all ranges. Generated clients carry it.
         """
 
@@ -56,12 +56,20 @@ class WorldContract:
             [k.name, k.motion.units_per_one if k.motion else 0, columns(k.near), columns(k.owner)] for k in self.kinds
         ]
         inputs = [[i.name, columns(i.fields)] for i in self.inputs]
-        return _digest([self.title, self.title_version, kinds, inputs], 8)
+        return _digest([self.title, kinds, inputs], 8)
+
+    @cached_property
+    def play_fingerprint(self) -> str:
+        """Hex digest of what gateways, clients and shards see of each other: workers whose titles differ only in their
+        rules, and in columns that the server keeps to itself, have the same.
+        """
+        plain = self._plain()
+        seen = {name: plain[name] for name in ("grid", "inputs", "messages")}
+        seen["world"] = [self.world, self.title, self.seed, self.commit_level]
+        seen["kinds"] = [[name, motion, near, owner] for name, motion, near, owner, _ in plain["kinds"]]
+        return _digest(seen, 16)
 
     def _plain(self) -> dict[str, Any]:
-        def columns(group: tuple[Column, ...]) -> list[Any]:
-            return [[c.name, {**asdict(c.field), "audience": c.field.audience.value}] for c in group]
-
         return {
             "world": [
                 self.world,
@@ -74,14 +82,24 @@ class WorldContract:
             ],
             "grid": asdict(self.grid),
             "kinds": [
-                [k.name, asdict(k.motion) if k.motion else None, columns(k.near), columns(k.owner), columns(k.server)]
+                [
+                    k.name,
+                    asdict(k.motion) if k.motion else None,
+                    _columns(k.near),
+                    _columns(k.owner),
+                    _columns(k.server),
+                ]
                 for k in self.kinds
             ],
-            "player": columns(self.player_columns),
-            "inputs": [[i.name, columns(i.fields)] for i in self.inputs],
-            "messages": [[m.name, columns(m.fields)] for m in self.messages],
+            "player": _columns(self.player_columns),
+            "inputs": [[i.name, _columns(i.fields)] for i in self.inputs],
+            "messages": [[m.name, _columns(m.fields)] for m in self.messages],
             **({"rewind": [self.rewind_ticks, [k.name for k in self.kinds if k.rewind]]} if self.rewind_ticks else {}),
         }
+
+
+def _columns(group: tuple[Column, ...]) -> list[Any]:
+    return [[c.name, {**asdict(c.field), "audience": c.field.audience.value}] for c in group]
 
 
 def _digest(plain: Any, size: int) -> str:

@@ -646,6 +646,8 @@ class YieldShard(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     MIN_EPOCH_FIELD_NUMBER: _builtins.int
+    TITLE_VERSION_FIELD_NUMBER: _builtins.int
+    CONTRACT_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     shard: _builtins.int
     address: _builtins.str
@@ -653,6 +655,11 @@ class YieldShard(_message.Message):
     nonce: _builtins.bytes
     min_epoch: _builtins.int
     """Epochs must go on growing past this one."""
+    title_version: _builtins.int
+    """What the asker runs: the title's version, and the fingerprint of its whole world contract. An asker of a newer
+    version cannot follow: it is given the state, as a snapshot of the last tick.
+    """
+    contract: _builtins.str
     def __init__(
         self,
         *,
@@ -661,10 +668,12 @@ class YieldShard(_message.Message):
         address: _builtins.str = ...,
         nonce: _builtins.bytes = ...,
         min_epoch: _builtins.int = ...,
+        title_version: _builtins.int = ...,
+        contract: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "min_epoch", b"min_epoch", "nonce", b"nonce", "number", b"number", "shard", b"shard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "contract", b"contract", "min_epoch", b"min_epoch", "nonce", b"nonce", "number", b"number", "shard", b"shard", "title_version", b"title_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
