@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -31,6 +33,8 @@ from overworld.world.contract import WorldContract
 
 Ints = npt.NDArray[np.int64]
 
+Versions = Mapping[str, tuple[WorldContract, Title]]
+NEVER_UPGRADED: Versions = MappingProxyType({})
 _NOBODY: Ints = np.zeros(0, np.int64)
 TIMEOUT_S = 2.0
 """Of one read: whatever Redis does, the next shard's journal must be read before it is trimmed."""
@@ -176,9 +180,16 @@ class Replayed:
 
 
 def replay(
-    contract: WorldContract, title: Title, lineage: Lineage, keep_rows: bool = True, start: bytes = b""
+    contract: WorldContract,
+    title: Title,
+    lineage: Lineage,
+    keep_rows: bool = True,
+    start: bytes = b"",
+    later: Versions = NEVER_UPGRADED,
 ) -> Replayed:
-    """Run a shard again, from its first tick or from a snapshot. `keep_rows`: keep the state of every tick as truth."""
+    """Run a shard again, from its first tick or from a snapshot. `keep_rows`: keep the state of every tick as truth.
+    `later`: versions of the title that went on with it, by the version that their records name.
+    """
     core = ShardCore(contract, title, lineage.shard)
     if start:
         snapshots.restore(core, start)
@@ -190,6 +201,8 @@ def replay(
     for record in lineage.records:
         if record.tick <= first:
             continue
+        if record.title_version != str(core.contract.title_version) and record.title_version in later:
+            core = migrated(core, *later[record.title_version])
         outcome = core.step(record.inputs)
         if core.tick != record.tick:
             result.faults.append(f"shard {lineage.shard}: record {record.tick} came at tick {core.tick}")
@@ -213,6 +226,14 @@ def replay(
     # Who went to another shard leaves a row without a session.
     result.last_seqs.pop(0, None)
     return result
+
+
+def migrated(core: ShardCore, contract: WorldContract, title: Title) -> ShardCore:
+    """The same state under another version of the title."""
+    data = snapshots.encode(snapshots.freeze(core), core, epoch=0, chain=b"", wall_ms=0)
+    newer = ShardCore(contract, title, core.index)
+    snapshots.restore(newer, data)
+    return newer
 
 
 @dataclass

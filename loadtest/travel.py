@@ -105,6 +105,26 @@ class Travel(Title):
         np.clip(flyers.at.y, y0, y1 - 1, out=flyers.at.y)
 
 
+class TravelOn(Travel):
+    """The next version: a turn costs twice the strain, what was noted before counts as much. Nothing that gateways or
+    clients have to know is different.
+    """
+
+    version = 2
+
+    def migrate(self, table: str, from_version: int, columns: dict[str, Ints]) -> dict[str, Ints]:
+        """Double what was noted."""
+        if table == "Flyer" and from_version == 1:
+            columns["strain"] = columns["strain"] * 2
+        return columns
+
+    def step(self, shard: Shard, inputs: Inputs) -> None:
+        """As before, and once more the strain."""
+        super().step(shard, inputs)
+        course = inputs[Course]
+        np.add.at(shard[Flyer].strain, course.row, np.abs(course.turn))
+
+
 def _outward(place: Ints, direction: Ints, low: int, high: int) -> Ints:
     """Rows that stand at an end of the world and head out of it."""
     return np.flatnonzero(((place <= low) & (direction < 0)) | ((place >= high - 1) & (direction > 0)))

@@ -36,6 +36,8 @@ from loadtest.journal import JournalCollector, Lineage, Replayed, applied_inputs
 from loadtest.metrics import Metrics
 from loadtest.takeovers import Loss, Pauses, pauses, residents
 from loadtest.worlds import world_of
+from overworld.game import Title
+from overworld.world.contract import WorldContract
 
 JOIN_S = 120.0
 CROWD = 200
@@ -80,6 +82,8 @@ class Trial:
         """The machine's load average then: above its cores, times are other people's too."""
         self._parts = split(bots, crowds or math.ceil(bots / CROWD))
         self._brain, self._light = brain, light
+        self.later: dict[str, tuple[WorldContract, Title]] = {}
+        """Versions of the title that took over meanwhile."""
         self.replays: dict[int, Replayed] = {}
         """Every shard's journal, replayed, after `findings`."""
         self._audit = AuditCollector([], self.contract)
@@ -223,7 +227,7 @@ class Trial:
         return pauses(self.histories(), [(loss, residents(loss, truths)) for loss in losses])
 
     def _replay(self, lineage: Lineage, found: Findings) -> Replayed:
-        replayed = replay(self.contract, self.title, lineage)
+        replayed = replay(self.contract, self.title, lineage, later=self.later)
         found.journal_faults += lineage.faults
         found.replay_faults += replayed.faults
         found.side_branches += lineage.side_branches

@@ -1,8 +1,9 @@
 """[rolling-restart] Every worker, then every gateway, is replaced by a new process while everybody plays.
 
-SIGTERM, wait for the process to end with 0, start a new one: the workers one by one, then the gateways. Required: no
-socket is closed while the workers are replaced; every player keeps the avatar and the session; as many avatars as
-players are in the world at every committed tick; pictures and inputs are right, as always.
+SIGTERM, wait for the process to end with 0, start a new one: the workers one by one; once more, by workers of the next
+version of the title, which has other rules; then the gateways. Required: no socket is closed while the workers are
+replaced; every player keeps the avatar and the session; as many avatars as players are in the world at every committed
+tick; pictures and inputs are right, as always.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loadtest.avatars import first_avatars, last_avatars
@@ -23,11 +24,16 @@ from loadtest.prove.proof import Proof
 from loadtest.prove.seamless import COUNT_AFTER_S, STOP_S, TITLE, require_conserved
 from loadtest.prove.soundness import require_sound
 from loadtest.trial import Trial
+from loadtest.worlds import world_of
+
+NEXT_TITLE = "loadtest.travel:TravelOn"
 
 
 @dataclass(frozen=True)
 class Options:
-    """`rest_s`: play between two restarts."""
+    """`rest_s`: play between two restarts. `upgrade`: the second round of workers, and the gateways, are of the next
+    version of the title.
+    """
 
     bots: int = 400
     workers: int = 4
@@ -35,6 +41,7 @@ class Options:
     rest_s: float = 2.0
     shards: str = "4x4"
     seed: int = 1
+    upgrade: bool = True
 
 
 @dataclass
@@ -63,10 +70,16 @@ async def play(proof: Proof, options: Options, folder: Path) -> tuple[Trial, Tim
         await trial.play(options.rest_s)
         began_s, joined_s = time.monotonic(), time.time()
         for node in list(trial.cluster.workers):
-            await replace(proof, trial, node, options.rest_s)
+            await exchange(proof, trial, node, options.rest_s)
+        if options.upgrade:
+            trial.later["2"] = world_of(replace(shape, title=NEXT_TITLE))
+            for node in trial.cluster.nodes:
+                node.process.env["OVERWORLD_TITLE"] = NEXT_TITLE
+            for node in list(trial.cluster.workers):
+                await exchange(proof, trial, node, options.rest_s)
         times.workers_s = began_s, time.monotonic()
         for node in trial.cluster.gateways:
-            await replace(proof, trial, node, options.rest_s)
+            await exchange(proof, trial, node, options.rest_s)
             await trial.all_play()
         await trial.play(options.rest_s)
         times.counted_s = joined_s + COUNT_AFTER_S, time.time() - COUNT_AFTER_S
@@ -75,7 +88,7 @@ async def play(proof: Proof, options: Options, folder: Path) -> tuple[Trial, Tim
     return trial, times
 
 
-async def replace(proof: Proof, trial: Trial, node: Node, rest_s: float) -> None:
+async def exchange(proof: Proof, trial: Trial, node: Node, rest_s: float) -> None:
     """Stop a process in order and start a new one."""
     began_s, shards = time.monotonic(), sorted(node.shards())
     code = await node.process.stop(STOP_S)
@@ -94,6 +107,9 @@ def check(proof: Proof, options: Options, trial: Trial, times: Times) -> None:
     found, histories = trial.findings(), trial.histories()
     require_sound(proof, found)
     require_conserved(proof, options.bots, found, times.counted_s)
+    if options.upgrade:
+        versions = {r.title_version for shard in range(found.shards) for r in trial.lineage(shard).records[-1:]}
+        proof.require(versions == {"2"}, f"in the end version {sorted(versions)} runs the shards, not 2 alone")
     closed = sockets_lost(histories, *times.workers_s)
     proof.figure("sockets_lost_to_workers", closed)
     proof.figure("sockets_lost_to_gateways", found.lost_sockets - closed)
