@@ -44,7 +44,7 @@ class WorldContract:
 
     @cached_property
     def definitions(self) -> str:
-        """Hex digest (blake2b-64) of what a title declares towards clients, whatever the world and the version: its name,
+        """Hex digest (blake2b-64) of what a title declares towards clients, whatever the world and version: its name,
         kinds with their near and owner columns, inputs, and all ranges. Generated clients carry it.
         """
 
