@@ -11,7 +11,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from loadtest.swarm.behaviours import BEHAVIOURS
-from loadtest.swarm.network import NETWORKS
+from loadtest.swarm.network import NETWORKS, NONE
 from loadtest.swarm.thresholds import Limits
 
 BOTS_MAX = 200_000
@@ -59,7 +59,7 @@ class BotsPart(_Part):
     behaviour: str
     count: int = Field(ge=1, le=BOTS_MAX)
     ramp: Ramp = Ramp()
-    network: str = "good"
+    network: str = NONE
     sampled: float = Field(default=0.1, ge=0, le=1)
     """The part of them that keeps the full picture and checks it."""
     input_interval_s: float = Field(default=0.75, gt=0, le=60)
@@ -84,7 +84,7 @@ class ChaosPart(_Part):
     do: Literal["kill", "restart", "pause", "drain", "network"]
     target: str = ""
     for_s: float = Field(default=2.0, ge=0)
-    network: str = "good"
+    network: str = NONE
 
     @model_validator(mode="after")
     def _known(self) -> Self:

@@ -17,6 +17,7 @@ import random
 import socket
 import struct
 from collections.abc import Sequence
+from functools import partial
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -47,6 +48,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._ways: set[Way] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -62,6 +64,12 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         # Aborted transports close with the loop's next round.
         await asyncio.sleep(0)
+
+    def become(self, network: Network) -> None:
+        """Another network from now on, for open connections too: all but the resets and silences they have drawn."""
+        self.network = network
+        for way in self._ways:
+            way.network = network
 
     def reset_all(self) -> None:
         """Cut every connection, without a word."""
@@ -86,7 +94,9 @@ class Proxy:
             for end, other, name in ((reader, there, "up"), (back, writer, "down")):
                 chance = random.Random(f"{self._seed}/{number}/{name}")
                 way = Way(network, chance, asyncio.get_running_loop().time())
+                self._ways.add(way)
                 ways.append(asyncio.create_task(_carry(end, other, way, silent)))
+                ways[-1].add_done_callback(partial(self._way_ended, way))
             fate = asyncio.create_task(self._fate(network, f"{self._seed}/{number}", silent, (writer, there)))
             try:
                 await asyncio.gather(*ways)
@@ -103,6 +113,9 @@ class Proxy:
                     side.transport.abort()
                     self._writers.discard(side)
             await asyncio.gather(*ways, return_exceptions=True)
+
+    def _way_ended(self, way: Way, _: object) -> None:
+        self._ways.discard(way)
 
     async def _fate(
         self, network: Network, seed: str, silent: asyncio.Event, ends: tuple[asyncio.StreamWriter, ...]
