@@ -47,3 +47,10 @@ class Arena(Frontier):
 
     name, version = "arena", 1
     world = Grid(width=256, height=256, cell=32, shards=(1, 1), view=256, tick_hz=20)
+
+
+class Parade(Range):
+    """A range with room to fly about in, that everybody sees the whole of."""
+
+    name, version = "parade", 1
+    world = Grid(width=384, height=384, cell=32, shards=(1, 1), view=384, tick_hz=20)

@@ -30,6 +30,7 @@ CLAIMS = {
     "cost-of-safety": "what levels 0, 1 and 2 cost, and what a failover loses at 1 and at 2",
     "feel": "the own ship answers within a frame, predictions are right, aimed shots hit, however far the server is",
     "browser-lag": "the page in Chromium plays behind 150 ms: the own ship answers within a frame or two",
+    "motion": "others are drawn where the server had them, in both SDKs, on good networks and bad ones",
     "resume": "200 resumes through random resets: the picture of a client that never lost its socket",
     "compare": "Overworld beside Colyseus, Node's ws and the bare kernel: one workload, one machine, one table",
     "loadtest-catches": "faults planted into the server make a load test fail, by name; a clean run passes",

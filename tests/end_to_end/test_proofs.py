@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.prove import restart, rolling_restart, seamless, world_e2e
+from loadtest.prove import motion, restart, rolling_restart, seamless, world_e2e
 from loadtest.prove.proof import Proof
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -42,3 +42,13 @@ def test_all_workers_and_gateways_are_replaced_under_players_who_lose_nothing(tm
     trial, times = asyncio.run(rolling_restart.play(proof, options, tmp_path))
     rolling_restart.check(proof, options, trial, times)
     assert proof.broken == []
+
+
+def test_others_are_drawn_where_the_server_had_them(tmp_path: Path) -> None:
+    proof = Proof("motion")
+    options = motion.Options(seconds=3, warm_s=3)
+    asyncio.run(motion.play(proof, options, "rtt_80_ms", motion.ROADS["rtt_80_ms"], tmp_path))
+    assert proof.broken == []
+    # Not of the clock: whatever came late, half of the frames lie between two states.
+    for kind in ("straight", "turning", "accelerating"):
+        assert proof.figures[f"rtt_80_ms_python_{kind}_error_units"]["p50"] < 0.01

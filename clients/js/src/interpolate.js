@@ -11,7 +11,7 @@
  * Positions move along their velocity, columns that wrap (angles) turn the short way, everything else is read from the mirror.
  *
  * What is interpolated lies at whole 256ths of ticks, and `sight` says which: a title that judges by what its players saw can compute
- * it again in whole numbers. The Python SDK draws by the same rule (`tests/client/drawn.json`).
+ * it again in whole numbers. The Python SDK draws by the same rule (`tests/client/test_drawn_alike.py`).
  */
 
 import { moment, PARTS, TickClock } from './clock.js'
@@ -67,6 +67,8 @@ class Track {
     this.snaps = new Uint8Array(HISTORY)
     this.vx = 0
     this.vy = 0
+    /** Velocity of each state, x and y. */
+    this.velocities = [new Float64Array(HISTORY), new Float64Array(HISTORY)]
     /** What is still melting of the last wrong prediction, by channel, as of `error_ms`. */
     this.error = new Float64Array(channels.columns.length)
     this.error_ms = 0
@@ -172,8 +174,8 @@ export class Interpolator {
     if (back >= track.count) {
       // Before the first state we have: where it came from, by its motion.
       const first = track.slot(track.count - 1)
-      const ticks = track.count === 1 ? tick - newest : 0
-      this.#write(track, out, (channel) => (ticks && channel < 2 ? track.ahead(channel, ticks) : track.values[channel][first]))
+      const ticks = tick - track.ticks[first]
+      this.#write(track, out, (channel) => track.values[channel][first] + (channel < 2 ? ticks * track.velocities[channel][first] : 0))
       return true
     }
     this.#between(track, track.slot(back), track.slot(back - 1), tick, out)
@@ -217,6 +219,8 @@ export class Interpolator {
       this.#tracks.set(id, (track = new Track(channels, shard)))
     }
     if (track.shard !== shard || anew) this.#changeTimeline(track, shard, clock, tick, anew)
+    // Out of sight for a while: between what was and what is lies no straight way.
+    else if (track.count && track.ticks[track.head] < (this.#told.get(shard)?.at(-2) ?? 0)) track.count = 0
     const before = track.count ? track.values.map((_, c) => this.#guess(track, clock, c, now_ms)) : null
     const last = track.count ? track.head : -1
     const ticks = last >= 0 ? Math.max(1, tick - track.ticks[last]) : 1
@@ -225,8 +229,8 @@ export class Interpolator {
     track.ticks[track.head] = tick
     track.seen_ms = now_ms
     if (track.channels.moves) {
-      track.vx = rows.columns[2][row]
-      track.vy = rows.columns[3][row]
+      track.vx = track.velocities[0][track.head] = rows.columns[2][row]
+      track.vy = track.velocities[1][track.head] = rows.columns[3][row]
     }
     track.channels.columns.forEach((column, c) => {
       const value = rows.columns[column][row]

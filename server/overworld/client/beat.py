@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from overworld.client.mirror import LightMirror
+
 PARTS = 256
 """A tick's parts in which clients draw: whole ones, so that a server can be told exactly what was drawn."""
 _WINDOW = 64
@@ -78,3 +80,25 @@ class TickBeat:
         if by_s:
             self._at += by_s
             self._late = deque((late - by_s for late in self._late), maxlen=_WINDOW)
+
+
+class Beats(dict[int, TickBeat]):
+    """The timelines of all shards a client hears of, by shard. Give it every applied frame."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ticks: dict[int, int] = {}
+
+    def frame(self, mirror: LightMirror, now: float) -> None:
+        """A frame has been applied: note the ticks it completed. Time dilation is in them."""
+        assert mirror.contract is not None
+        for shard, (_, tick) in mirror.ticks.items():
+            if self._ticks.get(shard) != tick:
+                self._ticks[shard] = tick
+                interval_us = mirror.tick_intervals_us.get(shard, mirror.contract.tick_interval_us)
+                self.setdefault(shard, TickBeat()).observe(tick, interval_us, now)
+
+    def restart(self) -> None:
+        """Another socket: its times are its own."""
+        self._ticks.clear()
+        self.clear()

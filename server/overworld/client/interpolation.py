@@ -4,7 +4,7 @@ in seconds.
 The delay adapts to the measured jitter, so that the later of the two states is nearly always there: longer at once,
 shorter slowly. Where it is not there, things go on by their velocity; what jumped further than it can fly is not drawn
 in between. What is drawn lies at whole 256ths of ticks, and `sight` says which: a title that judges by what its players
-saw can compute it again in whole numbers. The JavaScript SDK draws by the same rule (`tests/client/drawn.json`).
+saw can compute it again in whole numbers. The JavaScript SDK draws the same (`tests/client/test_drawn_alike.py`).
 """
 
 from __future__ import annotations
@@ -114,7 +114,9 @@ class Interpolation:
         sight = self._sight(states, shard, now)
         a = states[sight.tick]
         if not sight.span:
-            return _ahead(a, sight.part / PARTS)
+            # Before its first state: where it came from, by its motion.
+            back = min(0.0, moment(self.tick(shard, now)) / PARTS - sight.tick)
+            return _ahead(a, back or sight.part / PARTS)
         b = states[sight.tick + sight.span]
         part = 0.0 if self._jumped(a, b, sight.span) else sight.part / (sight.span * PARTS)
         return Placed(a[0] + part * (b[0] - a[0]), a[1] + part * (b[1] - a[1]), float(a[2]), float(a[3]))

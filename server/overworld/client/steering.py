@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from overworld.client.beat import PARTS, TickBeat, moment
+from overworld.client.beat import PARTS, Beats, moment
 from overworld.client.lead import Lead
 from overworld.client.mirror import Mirror
 from overworld.client.prediction import Columns, Predictor
@@ -22,12 +22,11 @@ class Steering:
         assert isinstance(session.mirror, Mirror), "a light client keeps no picture of its avatar"
         self.predictor = predictor
         self.lead = Lead()
-        self.beats: dict[int, TickBeat] = {}
+        self.beats = Beats()
         self.shard = -1
         """The avatar's shard."""
         self._session = session
         self._mirror = session.mirror
-        self._ticks: dict[int, int] = {}
         self._avatar = 0
         self._acked = 0
         self._due = 0
@@ -39,8 +38,8 @@ class Steering:
         """A frame has been applied: set the beats, take the acks, go on from the avatar's new state."""
         if self._session.statistics.welcomes != self._welcomes:
             self._begin()
-        self._observe(now)
         mirror = self._mirror
+        self.beats.frame(mirror, now)
         if mirror.acked > self._acked and mirror.acked_at is not None:
             self._acked = mirror.acked
             shard, tick = mirror.acked_at
@@ -54,20 +53,10 @@ class Steering:
         """Another socket: its times are its own."""
         self._welcomes = self._session.statistics.welcomes
         self._acked = self._mirror.acked
-        self._ticks.clear()
-        self.beats.clear()
+        self.beats.restart()
         self.lead.restart()
         self.predictor.restart()
         self.predictor.renumber(self._session.unacked_seqs)
-
-    def _observe(self, now: float) -> None:
-        contract = self._mirror.contract
-        assert contract is not None
-        for shard, (_, tick) in self._mirror.ticks.items():
-            if self._ticks.get(shard) != tick:
-                self._ticks[shard] = tick
-                interval = self._mirror.tick_intervals_us.get(shard, contract.tick_interval_us)
-                self.beats.setdefault(shard, TickBeat()).observe(tick, interval, now)
 
     def _confirm(self, now: float) -> None:
         columns = self.columns()
