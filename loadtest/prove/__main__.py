@@ -34,6 +34,7 @@ CLAIMS = {
     "resume": "200 resumes through random resets: the picture of a client that never lost its socket",
     "compare": "Overworld beside Colyseus, Node's ws and the bare kernel: one workload, one machine, one table",
     "loadtest-catches": "faults planted into the server make a load test fail, by name; a clean run passes",
+    "loadtest-azure": "the Locust file for Azure Load Testing, run as its engines would, against a cluster here",
     "costs": "milliseconds a tick, bytes an entity, gateway CPU a client",
 }
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from loadtest.machine import REPOSITORY
 from loadtest.prove import loadtest_catches
 from loadtest.prove.proof import Proof
 from loadtest.swarm.report import page
 from loadtest.swarm.run import run
-from loadtest.swarm.scenario import Scenario
-from loadtest.swarm.target import local
+from loadtest.swarm.scenario import ClusterPart, Scenario
+from loadtest.swarm.target import Target, local
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 OPTIONS = loadtest_catches.Options(bots=24, seconds=12)
@@ -51,3 +55,38 @@ def test_chaos_comes_at_its_time_and_the_game_stays_correct(tmp_path: Path) -> N
         assert isinstance(part["at_s"], int)
         assert event["at_s"] == pytest.approx(part["at_s"], abs=1.0)
     assert page(result).count('<rect class="event"') == 3 * 10
+
+
+def test_two_machines_play_one_run(tmp_path: Path) -> None:
+    """Two commands, as on two machines: they wait for each other, share the bots, and one writes what both found."""
+    file = tmp_path / "together.toml"
+    file.write_text(
+        'name = "together"\nduration_s = 10\ncheck_interval_s = 1.0\n'
+        '[[bots]]\nbehaviour = "wander"\ncount = 21\nsampled = 0.3\nramp = { seconds = 2 }\n'
+    )
+
+    async def machine(target: Target, number: int) -> int:
+        assert target.cluster is not None
+        argv = ["-m", "loadtest", "run", str(file), "--machines", "2", "--redis", target.cluster.redis_url]
+        argv += ["--output", str(tmp_path / f"machine-{number}"), "--run-name", "both", "--title", "roam"]
+        argv += ["--token-key", target.tickets.key, "--admin-token", target.admin_token]
+        for name, urls in (("--gateway", target.urls), ("--admin", target.admin_urls)):
+            argv += [part for url in urls for part in (name, url)]
+        env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "server")}
+        process = await asyncio.create_subprocess_exec(sys.executable, *argv, cwd=REPOSITORY, env=env)
+        async with asyncio.timeout(90):
+            return await process.wait()
+
+    async def both() -> tuple[int, int]:
+        async with await local(ClusterPart(title="roam", shards="2x2"), tmp_path) as target:
+            return await asyncio.gather(machine(target, 0), machine(target, 1))
+
+    assert asyncio.run(both()) == (0, 0)
+    [written] = tmp_path.glob("machine-*.json")
+    result = json.loads(written.read_text())
+    assert result["ok"]
+    assert (result["bots"], result["played"]) == (21, 21)
+    assert result["checks"]["compared"] > 10
+    names = {name.rpartition("-bots")[0] for name, kinds in result["processes"].items() if "bots" in kinds}
+    assert names == {"machine-0", "machine-1"}
+    assert {"worker-0", "gateway-0"} <= result["processes"].keys(), "found over the admin API"
