@@ -21,10 +21,10 @@ test: test-js test-py
 test-js: $(VENV)/.node
 	@cd clients/js && PATH="$(CURDIR)/$(BIN):$$PATH" npm test --silent
 
-test-py: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.peers
+test-py: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers $(VENV)/.peers
 	@$(BIN)/python -m pytest $(ARGS)
 
-prove-%: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser
+prove-%: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers
 	@$(BIN)/python -m loadtest.prove $* $(ARGS)
 
 prove-compare: $(VENV)/.peers
@@ -73,7 +73,7 @@ lock: $(VENV)/.dev $(VENV)/.node
 audit: $(VENV)/.dev
 	@$(BIN)/pip-audit --strict --requirement constraints.txt --require-hashes --disable-pip --progress-spinner off
 
-setup: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.peers
+setup: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers $(VENV)/.peers
 	@echo "setup: everything is installed"
 
 clean:
@@ -105,3 +105,7 @@ $(VENV)/.peers: $(VENV)/.node loadtest/peers/node/package-lock.json
 # Without the right to install a browser the stamp stays away, and the tests that need one say so.
 $(VENV)/.browser: $(VENV)/.python
 	@tools/setup.sh browser && touch $@ || test $$? -eq 2
+
+# Likewise for the tests with TLS.
+$(VENV)/.servers: $(VENV)/.python
+	@tools/setup.sh servers && touch $@ || test $$? -eq 2

@@ -16,6 +16,7 @@ from tests.parts.azurite import Azurite
 from tests.parts.chromium import find_chromium
 from tests.parts.ports import free_port as next_free_port
 from tests.parts.redis import RedisFactory, flush
+from tests.parts.tls import TlsServers, start_tls_servers
 
 # No deadline: the machine's load is not what is tested. The failing example is printed and can be replayed.
 settings.register_profile("local", deadline=None, print_blob=True)
@@ -58,6 +59,25 @@ async def redis_server(shared_redis: LocalRedis) -> LocalRedis:
     """A running Redis server with nothing in it. Not to be killed or paused: `redis_factory` makes ones for that."""
     await flush(shared_redis.port)
     return shared_redis
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_tls_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TlsServers]:
+    """Three nodes with TLS for the whole run; tests ask for `tls_cluster`, which empties them first."""
+    folder = tmp_path_factory.mktemp("tls-cluster")
+    factory = RedisFactory(folder)
+    try:
+        yield await start_tls_servers(factory, folder, 3)
+    finally:
+        factory.kill_all()
+
+
+@pytest_asyncio.fixture
+async def tls_cluster(shared_tls_cluster: TlsServers) -> TlsServers:
+    """A Redis cluster with TLS and nothing in it."""
+    for server in shared_tls_cluster.servers:
+        await flush(server.port)
+    return shared_tls_cluster
 
 
 @pytest_asyncio.fixture

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs one part of what this repository needs: setup.sh python|runtime|dev|node|browser|peers.
+# Installs one part of what this repository needs: setup.sh python|runtime|dev|node|browser|servers|peers.
 # The Makefile calls it and keeps a stamp for each part, so that each runs once until what it is made from changes.
 set -eu
 cd "$(dirname "$0")/.."
@@ -122,6 +122,18 @@ install_browser() {
     fi
 }
 
+# A Redis server with TLS, which the one in the wheel lacks; redis-tools holds the program and starts no service.
+install_servers() {
+    if command -v redis-server >/dev/null 2>&1 || [ -x /usr/bin/redis-check-rdb ] || debian redis-tools; then
+        say "using a Redis server with TLS"
+    elif [ "${CI:-}" = true ]; then
+        fail "no Redis server with TLS, and none can be installed here"
+    else
+        say "no Redis server with TLS and no right to install it: the tests with TLS will fail until you install one"
+        return 2
+    fi
+}
+
 case "${1:-}" in
 python) make_environment ;;
 runtime)
@@ -135,6 +147,7 @@ dev)
     ;;
 node) install_node_packages ;;
 browser) install_browser ;;
+servers) install_servers ;;
 peers) install_peers ;;
-*) fail "usage: setup.sh python|runtime|dev|node|browser|peers" ;;
+*) fail "usage: setup.sh python|runtime|dev|node|browser|servers|peers" ;;
 esac

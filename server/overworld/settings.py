@@ -49,7 +49,13 @@ class ClusterSettings(_Settings):
     seed: int = Field(0, ge=0, lt=2**63, description="Keys all chance in the world (contract).")
     shards: str = Field("", description="Shards across and down, e.g. 4x4; empty: as the title says (contract).")
     cluster_key: SecretStr = Field(description="Shared secret of the cluster's processes.")
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="redis:// or rediss://")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="redis:// or rediss:// (TLS)")
+    redis_cluster: bool = Field(False, description="Redis is a cluster whose nodes are reached one by one (MOVED).")
+    redis_auth: Literal["url", "entra"] = Field(
+        "url", description="url: user name and password, if any, of the address. entra: tokens of Microsoft Entra ID."
+    )
+    redis_user: str = Field("", max_length=128, description="With entra: the object id; empty: the token's own.")
+    redis_ca_file: str = Field("", description="With rediss://: PEM file of authorities instead of the system's.")
     blob_url: str = Field(
         "", description="A directory, an Azure container's URL, or azurite:CONNECTION;Container=NAME."
     )

@@ -36,6 +36,11 @@ journal_other_head_total = Counter("overworld_journal_other_head", "Appends answ
 journal_gap_total = Counter("overworld_journal_gap", "Journal reads that missed a record")
 redis_retries_total = Counter("overworld_redis_retries", "Ordinary Redis calls sent again", ["call"])
 redis_unavailable_total = Counter("overworld_redis_unavailable", "Ordinary Redis calls given up", ["call"])
+redis_tokens_total = Counter("overworld_redis_tokens", "Fetches of tokens for Redis, by outcome", ["outcome"])
+redis_auth_total = Counter("overworld_redis_auth", "Tokens shown to Redis, by outcome", ["outcome"])
+redis_token_expires_seconds = Gauge(
+    "overworld_redis_token_expires_seconds", "When the token for Redis expires, in seconds since 1970; 0: there is none"
+)
 
 # ---------------------------------------------------------------- stores: blobs and snapshots
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
 from overworld.store.blob_directory import DirectoryBlobs
 from overworld.store.blob_memory import MemoryBlobs
@@ -20,6 +20,7 @@ from overworld.store.redis_client import open_redis
 from overworld.store.redis_directory import RedisDirectory
 from overworld.store.redis_ownership import RedisOwnership
 from tests.parts.azurite import Azurite
+from tests.parts.tls import TlsServers
 
 _WORLDS = itertools.count(1)
 
@@ -45,10 +46,31 @@ async def group(redis_client: Redis) -> AsyncIterator[GroupCommit]:
     await group.close()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest_asyncio.fixture
+async def cluster_client(tls_cluster: TlsServers) -> AsyncIterator[RedisCluster]:
+    client = await open_redis(tls_cluster.url(), cluster=True, ca_file=tls_cluster.ca_file)
+    assert isinstance(client, RedisCluster)
+    yield client
+    await client.aclose()
+
+
+@pytest_asyncio.fixture
+async def cluster_group(cluster_client: RedisCluster) -> AsyncIterator[GroupCommit]:
+    group = GroupCommit(cluster_client)
+    yield group
+    await group.close()
+
+
+KINDS = ["memory", "redis", "tls-cluster"]
+
+
+@pytest.fixture(params=KINDS)
 def ownership(request: pytest.FixtureRequest, world: str) -> Ownership:
     if request.param == "memory":
         return MemoryOwnership(MemoryRedis(), world)
+    if request.param == "tls-cluster":
+        cluster: RedisCluster = request.getfixturevalue("cluster_client")
+        return RedisOwnership(cluster, request.getfixturevalue("cluster_group"), world, write_timeout_s=5.0)
     return RedisOwnership(
         request.getfixturevalue("redis_client"), request.getfixturevalue("group"), world, write_timeout_s=5.0
     )
@@ -57,7 +79,7 @@ def ownership(request: pytest.FixtureRequest, world: str) -> Ownership:
 class Deployment:
     """A directory as several processes see it, and the ownership beside it."""
 
-    def __init__(self, kind: str, world: str, client: Redis | None, group: GroupCommit | None) -> None:
+    def __init__(self, kind: str, world: str, client: Redis | RedisCluster | None, group: GroupCommit | None) -> None:
         self.world = world
         self._memory = MemoryRedis()
         self._client = client
@@ -72,10 +94,13 @@ class Deployment:
         return MemoryDirectory(self._memory) if self._client is None else RedisDirectory(self._client)
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=KINDS)
 def deployment(request: pytest.FixtureRequest, world: str) -> Deployment:
     if request.param == "memory":
         return Deployment("memory", world, None, None)
+    if request.param == "tls-cluster":
+        cluster: RedisCluster = request.getfixturevalue("cluster_client")
+        return Deployment("redis", world, cluster, request.getfixturevalue("cluster_group"))
     client: Redis = request.getfixturevalue("redis_client")
     return Deployment("redis", world, client, request.getfixturevalue("group"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -347,7 +348,11 @@ async def test_at_l2_an_append_waits_for_a_replica_that_comes_back(redis_factory
         assert (await owner.write()).verdict is Verdict.APPENDED
 
 
-async def test_l3_waits_for_the_disk_and_says_when_there_is_none(redis_factory: RedisFactory) -> None:
+async def test_l3_waits_for_the_disk_and_says_when_there_is_none(
+    redis_factory: RedisFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # WAITAOF came with Redis 7.2; the server on PATH may be older, the one in the wheel is not.
+    monkeypatch.setenv("PATH", str(tmp_path))
     on_disk = await redis_factory.start(appendonly=True)
     in_memory = await redis_factory.start()
     l3 = CommitPolicy(CommitLevel.L3, replicas=0, replica_wait_ms_max=2000)

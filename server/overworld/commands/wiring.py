@@ -23,6 +23,7 @@ from overworld.game import Title, contract_of
 from overworld.settings import AdminSettings, ClusterSettings, GatewaySettings, WorkerSettings, parse_shards
 from overworld.store.archive import Archive
 from overworld.store.blobs import open_blobs
+from overworld.store.credentials import EntraTokens, RotatingCredentials
 from overworld.store.group_commit import GroupCommit
 from overworld.store.ports import Blobs, CommitLevel, CommitPolicy
 from overworld.store.redis_client import open_redis
@@ -140,12 +141,22 @@ def _about(setting: str) -> Iterator[None]:
 @contextlib.asynccontextmanager
 async def redis_of(cluster: ClusterSettings) -> AsyncIterator[Redis | RedisCluster]:
     """Redis, for as long as this lasts. Raises StoreUnavailable."""
-    with _about("OVERWORLD_REDIS_URL"):
-        client = await open_redis(cluster.redis_url)
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        credentials = None
+        if cluster.redis_auth == "entra":
+            credentials = RotatingCredentials(EntraTokens(cluster.redis_user))
+            with _about("OVERWORLD_REDIS_AUTH"):
+                await credentials.start()
+            stack.push_async_callback(credentials.close)
+        with _about("OVERWORLD_REDIS_URL"):
+            client = await open_redis(
+                cluster.redis_url,
+                cluster=cluster.redis_cluster,
+                credentials=credentials,
+                ca_file=cluster.redis_ca_file,
+            )
+        stack.push_async_callback(client.aclose)
         yield client
-    finally:
-        await client.aclose()
 
 
 @contextlib.asynccontextmanager
