@@ -146,6 +146,12 @@ class WorkerSettings(_Settings):
         5.0, ge=0, le=300, description="How long players may be without a gateway before they count as lost."
     )
     sessions_max: int = Field(20_000, ge=1, le=1_000_000, description="Sessions of one shard.")
+    dilation_max: float = Field(
+        4.0,
+        ge=1,
+        le=4,
+        description="While there is more to do than time, ticks last up to so many times longer; 1: never.",
+    )
     ticks_in_flight_max: int = Field(2, ge=1, le=16, description="Journal appends on their way at once.")
     ticks_held_max: int = Field(40, ge=2, le=2000, description="Results held back before the shard pauses.")
     ticks_kept_max: int = Field(
@@ -234,6 +240,14 @@ class GatewaySettings(_Settings):
     kernel_buffer_bytes: int = Field(128 << 10, ge=4096, le=16 << 20, description="Send buffer of a socket's kernel.")
     behind_s: float = Field(5.0, gt=0, le=300, description="How long updates may pause before the socket is closed.")
     world_wait_s: float = Field(20.0, gt=0, le=600, description="How long a session waits for a worker.")
+    full_dilation: float = Field(
+        2.0, gt=1, le=4, description="The world has no room for new players while ticks last so many times longer."
+    )
+    queue_places_max: int = Field(
+        1000, ge=0, le=200_000, description="New players who wait for room; more are refused."
+    )
+    queue_wait_s: float = Field(25.0, gt=0, le=600, description="How long one waits in the queue before 1013.")
+    queue_rate_per_s: float = Field(10.0, gt=0, le=10_000, description="How many of them go in when there is room.")
     input_flush_s: float = Field(0.002, ge=0, le=0.1, description="Inputs are gathered this long on their way.")
     link_timeout_s: float = Field(3.0, gt=0, le=60, description="Opening a link to a worker, handshake and all.")
     drain_s: float = Field(5.0, ge=0, le=300, description="A stopping gateway spreads its closes over this long.")

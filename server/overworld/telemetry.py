@@ -83,6 +83,9 @@ tick_seconds = Histogram(
 tick_over_budget_total = Counter("overworld_tick_over_budget", "Ticks that took longer than a tick's interval")
 tick_late_seconds = Histogram("overworld_tick_late_seconds", "How late ticks began", buckets=_FAST_S)
 ticks_total = Counter("overworld_ticks", "Ticks run, of all shards of this process")
+dilation = Gauge("overworld_dilation", "How many times longer than the title's a tick lasts now; 1 as a rule")
+dilation_changes_total = Counter("overworld_dilation_changes", "Times a tick got longer or shorter", ["to"])
+gateway_lag_seconds = Gauge("overworld_gateway_lag_seconds", "How far the slowest gateway is behind a worker's ticks")
 ticks_skipped_total = Counter("overworld_ticks_skipped", "Ticks not run because the shard was too far behind")
 ticks_released_total = Counter("overworld_ticks_released", "Ticks whose results were sent to gateways")
 ticks_held = Gauge("overworld_ticks_held", "Results held back until their tick is committed, all shards")
@@ -178,6 +181,8 @@ snapshot_failed_total = Counter("overworld_snapshot_failed", "Snapshots that cou
 
 # ---------------------------------------------------------------- gateway
 
+gateway_queue_length = Gauge("overworld_gateway_queue_length", "New players who wait for room in the world")
+gateway_queued_total = Counter("overworld_gateway_queued", "New players who had to wait for room")
 gateway_sockets = Gauge("overworld_gateway_sockets", "Game sockets open")
 gateway_sessions = Gauge("overworld_gateway_sessions", "Sessions, by state", ["state"])
 gateway_behind = Gauge("overworld_gateway_behind", "Sessions that get no updates until they have read what they have")

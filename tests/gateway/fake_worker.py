@@ -80,6 +80,8 @@ class FakeWorker:
         self.inputs: list[tuple[int, ...]] = []
         """(session, seq, kind, seen tick, values...) as they came."""
         self.refuse_with = 0
+        self.interval_us = 0
+        """What its ticks say of their length; 0: as usual."""
         self.links: list[Link] = []
 
     # ------------------------------------------------------------ for tests
@@ -151,6 +153,7 @@ class FakeWorker:
             for link, model in models.items():
                 model.tick = self._ticks[shard] - 1
                 output = model.run()
+                output.tick_interval_us = self.interval_us
                 if not link.closed:
                     link.send(LinkMessage(output=output))
 

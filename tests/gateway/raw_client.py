@@ -173,6 +173,12 @@ class RawClient:
         return [notice.code for frame in self.frames for notice in frame.notices]
 
     @property
+    def tick_interval_us(self) -> int:
+        """Of the newest tick; 0: as usual."""
+        heads = [head for frame in self.frames for head in frame.heads]
+        return heads[-1].tick_interval_us if heads else 0
+
+    @property
     def acked(self) -> int:
         return max((ack.seq for frame in self.frames for ack in frame.acks), default=0)
 

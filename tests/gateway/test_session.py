@@ -123,6 +123,24 @@ class TestHello:
         with pytest.raises(WireError, match="1013"):
             session.token_used(None, 0.0)
 
+    def test_without_room_it_waits_its_turn(self) -> None:
+        session = Session(RULES, FRESH, 0.0)
+        session.received(hello(), 1.0, WALL)
+        assert session.token_used(True, 1.0, room=False) == (Tell(pb.Notice.CODE_QUEUED),)
+        assert session.state is SessionState.QUEUED
+        assert session.attach() == ()
+        assert session.let_in(9.0) == (Seek(session.shard),)
+        assert session.let_in(9.0) == ()
+
+    def test_but_not_for_ever(self) -> None:
+        session = Session(RULES, FRESH, 0.0)
+        session.received(hello(), 1.0, WALL)
+        session.token_used(True, 1.0, room=False)
+        assert session.check(25.9) == ()
+        with pytest.raises(WireError) as refused:
+            session.check(26.0)
+        assert refused.value.close_code == 1013
+
     def test_inputs_before_the_welcome(self) -> None:
         session = Session(RULES, FRESH, 0.0)
         session.received(hello(), 0.0, WALL)

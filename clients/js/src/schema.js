@@ -165,4 +165,4 @@ export const FRAME = /** @satisfies {Table} */ (/** @type {const} */ ({
   notices: [9, NOTICE, 'many'],
 }))
 
-export const NOTICE_CODES = { STALLED: 1, RESUMED: 2, BROADCAST: 3, DRAINING: 4, SEARCHING: 5 }
+export const NOTICE_CODES = { STALLED: 1, RESUMED: 2, BROADCAST: 3, DRAINING: 4, SEARCHING: 5, QUEUED: 6 }

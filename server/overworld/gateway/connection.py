@@ -136,7 +136,8 @@ class Connection:
     def answer_token(self, first: bool | None) -> None:
         """Whether the login's token was used for the first time; None where nobody could tell."""
         try:
-            self.do(self.session.token_used(first, self._desk.now_s()))
+            room = not first or self._desk.has_room(self)
+            self.do(self.session.token_used(first, self._desk.now_s(), room))
         except WireError as error:
             self.close(error.close_code, error.reason)
 

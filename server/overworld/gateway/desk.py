@@ -44,6 +44,11 @@ class Desk(Protocol):
     def use_token(self, connection: Connection, login: Login) -> None:
         """Find out whether the token is new, and tell the connection's session."""
 
+    def has_room(self, connection: Connection) -> bool:
+        """Whether a new session may go in now; where not, it has a place in the queue. Raises WireError where that is
+        full.
+        """
+
     def seek(self, connection: Connection, shard: int) -> None:
         """The session wants to attach to this shard."""
 

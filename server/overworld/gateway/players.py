@@ -13,13 +13,14 @@ from functools import partial
 import structlog
 
 from overworld import telemetry
-from overworld.errors import LinkError, StoreError
+from overworld.errors import LinkError, StoreError, WireError
 from overworld.gateway import pieces
 from overworld.gateway.codes import CloseCode, worker_reason
 from overworld.gateway.connection import Connection
 from overworld.gateway.fanout import Fanout
 from overworld.gateway.goodbyes import Goodbye, Goodbyes
 from overworld.gateway.inputs import Forward, InputColumns, InputRules
+from overworld.gateway.join_queue import JoinQueue
 from overworld.gateway.message import MessageLimits
 from overworld.gateway.routing import Routing
 from overworld.gateway.session import Attach, Detach, Session, SessionRules, SessionState
@@ -40,6 +41,8 @@ log = structlog.get_logger(__name__)
 SESSION_BITS = 53
 """Session numbers are drawn from this many bits: JavaScript's numbers hold them."""
 TOKEN_CHECK_S = 2.0
+FULL_S = 1.0
+"""After the last tick that says that the world is full."""
 NOTICE_CHARS_MAX = 200
 
 
@@ -63,6 +66,7 @@ class Players:
             inputs_waiting_max=settings.inputs_waiting_max,
             hello_s=settings.hello_s,
             world_wait_s=settings.world_wait_s,
+            queue_wait_s=settings.queue_wait_s,
         )
         self._loop = asyncio.get_running_loop()
         self._grid = contract.grid
@@ -70,6 +74,8 @@ class Players:
         self._welcomes = Welcomes(contract, settings)
         self._views = Views(contract.grid)
         self._goodbyes = Goodbyes()
+        self._queue: JoinQueue[Connection] = JoinQueue(settings.queue_places_max, settings.queue_rate_per_s)
+        self._full_interval_us = round(contract.grid.tick_interval_us * settings.full_dilation)
         self._fanout = Fanout(self._views)
         self._connections: dict[Connection, None] = {}
         self._sessions: dict[int, Connection] = {}
@@ -94,6 +100,8 @@ class Players:
     def sweep(self) -> None:
         """What time alone brings; to be called a few times a second."""
         now_s = self.now_s()
+        for connection in self._queue.due(now_s):
+            connection.do(connection.session.let_in(now_s))
         for connection in self.connections:
             if self.paused:
                 connection.session.wait_on(now_s)
@@ -107,6 +115,7 @@ class Players:
         for state, count in states.items():
             telemetry.gateway_sessions.labels(state.value).set(count)
         telemetry.gateway_sockets.set(len(self._connections))
+        telemetry.gateway_queue_length.set(len(self._queue))
         sockets = [connection.socket for connection in self._connections]
         telemetry.gateway_backlog_bytes.set(sum(socket.backlog_bytes for socket in sockets if socket is not None))
         telemetry.gateway_behind.set(sum(viewer.behind for viewer in self._fanout.viewers.values()))
@@ -158,6 +167,18 @@ class Players:
         except (StoreError, TimeoutError):
             telemetry.gateway_directory_failures_total.inc()
         connection.answer_token(first)
+
+    def has_room(self, connection: Connection) -> bool:
+        """Whether a new session may go in now; where not, it has a place in the queue. Raises WireError where that is
+        full.
+        """
+        if not self._queue.closed(self.now_s()):
+            return True
+        if not self._queue.enter(connection):
+            telemetry.gateway_dropped_total.labels("queue_full").inc()
+            raise WireError(CloseCode.TRY_LATER, "the world and its queue are full: try again in 10 seconds")
+        telemetry.gateway_queued_total.inc()
+        return False
 
     def seek(self, connection: Connection, shard: int) -> None:
         """The session wants to attach to this shard."""
@@ -226,6 +247,7 @@ class Players:
 
     def leave(self, connection: Connection) -> None:
         """The session sees and sends nothing more here."""
+        self._queue.leave(connection)
         number = connection.session.session
         if self._sessions.get(number) is connection:
             del self._sessions[number]
@@ -283,6 +305,8 @@ class Players:
             log.error("worker_broke_the_format", worker=link.remote, reason=str(error))
             link.close(str(error))
             return
+        if tick.tick_interval_us >= self._full_interval_us:
+            self._queue.no_room(self.now_s(), FULL_S)
         with telemetry.gateway_fanout_seconds.time():
             ending = [(self._attached(session, tick.shard, "close_stale"), code) for session, code in tick.closed]
             self._join(tick)

@@ -1,6 +1,7 @@
 """One client from its first message to its close. Sans-I/O: messages, answers and times come in, `Effect`s come out.
 
     GREETING --hello--> CHECKING --token is new--> ATTACHING --joined--> PLAYING
+        |                |  \\--no room--> QUEUED --room--^                 |
         |   \\--hello with resume-----------------/                         |
         \\-------------------------- end ----------------------------------> OVER
 
@@ -35,6 +36,7 @@ class SessionState(enum.Enum):
 
     GREETING = "greeting"
     CHECKING = "checking"
+    QUEUED = "queued"
     ATTACHING = "attaching"
     PLAYING = "playing"
     OVER = "over"
@@ -52,6 +54,7 @@ class SessionRules:
     inputs_waiting_max: int = 32
     hello_s: float = 5.0
     world_wait_s: float = 20.0
+    queue_wait_s: float = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,15 +214,24 @@ class Session:
 
     # ------------------------------------------------------------ from the token ledger and the worker
 
-    def token_used(self, first: bool | None, now_s: float) -> Effects:
-        """The answer to `UseToken`: None where nobody could tell. Raises WireError."""
+    def token_used(self, first: bool | None, now_s: float, room: bool = True) -> Effects:
+        """The answer to `UseToken`: None where nobody could tell. Without `room` the session waits in the queue, until
+        `let_in`. Raises WireError.
+        """
         if self.state is not SessionState.CHECKING:
             return ()
         if first is None:
             raise WireError(CloseCode.TRY_LATER, "logins are not possible now: try again in 2 seconds")
         if not first:
             raise WireError(CloseCode.NOT_AUTHORISED, "the token is not good here")
+        if not room:
+            self.state, self.deadline_s = SessionState.QUEUED, now_s + self._rules.queue_wait_s
+            return (Tell(pb.Notice.CODE_QUEUED),)
         return self._seek(now_s)
+
+    def let_in(self, now_s: float) -> Effects:
+        """There is room for the session, which waited for it."""
+        return self._seek(now_s) if self.state is SessionState.QUEUED else ()
 
     def _seek(self, now_s: float) -> Effects:
         self.shard = self._rules.home_of(self.player)
@@ -297,6 +309,8 @@ class Session:
             return ()
         if self.state is SessionState.GREETING:
             raise WireError(CloseCode.HELLO_EXPECTED, f"no hello within {self._rules.hello_s:g} s")
+        if self.state is SessionState.QUEUED:
+            raise WireError(CloseCode.TRY_LATER, "the world is full: try again in 10 seconds")
         if now_s - self._unserved_s >= self._rules.world_wait_s:
             raise WireError(CloseCode.WORLD_UNAVAILABLE, "no worker runs the player's part of the world now")
         self.deadline_s = self._unserved_s + self._rules.world_wait_s

@@ -38,6 +38,8 @@ log = structlog.get_logger(__name__)
 
 _LENGTH = struct.Struct("<I")
 _BUFFER_BYTES = 256 << 10
+_PROBE = LinkMessage(ping=LinkPing(nonce=2))
+"""Asked to measure; pings with another nonce are asked to hear anything at all."""
 _HANDSHAKE_FRAME_BYTES_MAX = 1024
 _LINGER_S = 1.0
 
@@ -89,6 +91,8 @@ class Link(asyncio.BufferedProtocol):
         self._frame_bytes_max = _HANDSHAKE_FRAME_BYTES_MAX
         self._heard_s = self._expected_s = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
+        self._probed_s: float | None = None
+        self._round_trip_s = 0.0
         self._cause = ""
         self.reason = ""
         """Why the link is closed; empty while it is not."""
@@ -111,6 +115,21 @@ class Link(asyncio.BufferedProtocol):
     def heard_s(self) -> float:
         """When the last byte came, on the loop's clock, in seconds. A peer that lives answers pings."""
         return self._heard_s
+
+    @property
+    def lag_s(self) -> float:
+        """How long the other side took to answer the last `probe`, in seconds; or for how long it has not answered,
+        where that is longer already.
+        """
+        if self._probed_s is None:
+            return self._round_trip_s
+        return max(self._round_trip_s, self._loop.time() - self._probed_s)
+
+    def probe(self) -> None:
+        """Ask for an answer, if none is awaited."""
+        if self._probed_s is None and not self._cause:
+            self._probed_s = self._loop.time()
+            self.send(_PROBE)
 
     @property
     def buffered_bytes(self) -> int:
@@ -202,7 +221,10 @@ class Link(asyncio.BufferedProtocol):
         kind = message.WhichOneof("message")
         if kind == "ping":
             self.send(LinkMessage(pong=LinkPong(nonce=message.ping.nonce)))
-        elif kind != "pong" and kind is not None:
+        elif kind == "pong":
+            if message.pong.nonce == _PROBE.ping.nonce and self._probed_s is not None:
+                self._round_trip_s, self._probed_s = self._loop.time() - self._probed_s, None
+        elif kind is not None:
             self._peer.on_message(self, message)
 
     def _greet(self, message: LinkMessage) -> None:

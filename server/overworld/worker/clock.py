@@ -30,6 +30,18 @@ class TickClock:
         """Whole ticks by which the origin was shifted, ever."""
 
     @property
+    def interval_us(self) -> int:
+        """Length of an interval now."""
+        return self._interval_ns // 1000
+
+    def stretch(self, interval_us: int) -> None:
+        """Intervals are this long from now on: the next tick is due one after the last."""
+        assert interval_us > 0
+        before_ns, self._interval_ns = self._interval_ns, interval_us * 1000
+        self._origin_ns += self._ticks * before_ns + self._interval_ns - before_ns
+        self._ticks = 0
+
+    @property
     def due_ns(self) -> int:
         """When the next tick is due."""
         return self._origin_ns + self._ticks * self._interval_ns

@@ -65,6 +65,11 @@ class Links:
         reception.messages(messages, self._loop.time())
         return True
 
+    def served(self) -> list[Link]:
+        """Gateways that have players or watch cells here."""
+        wanted = {id(link) for reception in self._receptions.values() for link in reception.links}
+        return [link for link in self._open if id(link) in wanted]
+
     # ------------------------------------------------------------ a LinkPeer
 
     def on_link(self, link: Link) -> Links:

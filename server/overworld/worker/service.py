@@ -26,6 +26,7 @@ from overworld.worker import tasks
 from overworld.worker.admin import worker_node
 from overworld.worker.archiving import ArchiveLimits
 from overworld.worker.balancer import Balancer, Picture, rules_of
+from overworld.worker.dilation import Pace
 from overworld.worker.follower import Follower
 from overworld.worker.following import Followings, FollowLimits
 from overworld.worker.hibernation import RestLimits
@@ -37,6 +38,7 @@ from overworld.worker.leases import LeaseBook, LeaseRules
 from overworld.worker.links import Links
 from overworld.worker.load import CAPACITY, DRAINING, EMPTIED, SHARDS_MAX, LoadBook, Worked, picture
 from overworld.worker.migration import MigrationLimits, Migrations, Outcome
+from overworld.worker.overload import Overload
 from overworld.worker.peers import PeerEvents, Peers
 from overworld.worker.post import Post
 from overworld.worker.pulse import Pulse
@@ -44,6 +46,7 @@ from overworld.worker.reception import Reception, ReceptionLimits
 from overworld.worker.roster import TITLE_VERSION, Roster, roster_of
 from overworld.worker.shard_loop import LoopLimits
 from overworld.worker.snapshots import SnapshotLimits
+from overworld.worker.status import shard_status
 from overworld.worker.takeover import HostLimits, Stores
 from overworld.world.contract import WorldContract
 
@@ -98,6 +101,7 @@ class Worker:
         self._pulse: Pulse | None = None
         self._balancer: Balancer | None = None
         self._loads = LoadBook()
+        self._pace = Pace()
         self._roster = Roster()
         self._tasks: list[asyncio.Task[None]] = []
         self._taking = False
@@ -138,6 +142,7 @@ class Worker:
             loop.create_task(self._beat_pulse(self._pulse)),
             loop.create_task(self._announce_always(self._peers)),
             loop.create_task(self._keep(self._keeper)),
+            loop.create_task(Overload(self._pace, settings.dilation_max, self._links.served, self._contract).run()),
         ]
         if settings.balance:
             self._balancer = self._new_balancer()
@@ -301,6 +306,7 @@ class Worker:
                 phase,
                 settings.lease_ttl_s / 4,
                 RestLimits(settings.sleep_after_s, settings.leave_after_s),
+                self._pace,
             ),
             snapshots=SnapshotLimits(settings.snapshot_interval_s, settings.snapshot_timeout_s),
             archive=ArchiveLimits(
@@ -459,21 +465,7 @@ class Worker:
 
     def status(self) -> dict[str, Any]:
         """What an operator asks first, as plain data."""
-        shards = [
-            {
-                "shard": shard,
-                "epoch": host.epoch,
-                "phase": host.phase.value,
-                "tick": host.core.tick if host.core else 0,
-                "held": host.held,
-                "players": int((host.core.shard.players.online > 0).sum()) if host.core else 0,
-                "entities": sum(len(table) for table in host.core.shard.tables) if host.core else 0,
-                "tick_ms": round(self._loads.tick_ms(shard), 3),
-                "cpu_ms_per_s": round(self._loads.cost(shard) or 0.0, 2),
-                "snapshot_age_s": round(host.snapshot_age_s, 1),
-            }
-            for shard, host in sorted(self._hosts.items())
-        ]
+        shards = [shard_status(shard, host, self._loads) for shard, host in sorted(self._hosts.items())]
         return {
             "name": self.name,
             "address": self.address,
@@ -484,6 +476,7 @@ class Worker:
             "draining": self._draining,
             "emptied": self._emptied,
             "paused": self.paused,
+            "dilation": self._pace.factor,
             "shards": shards,
             "standbys": {str(shard): lag for shard, lag in (self._followings.lags if self._followings else {}).items()},
         }

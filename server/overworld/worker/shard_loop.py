@@ -25,6 +25,7 @@ from overworld.wire.v1 import client_pb2, link_pb2
 from overworld.worker import records
 from overworld.worker.audit import AuditRing
 from overworld.worker.clock import TickClock
+from overworld.worker.dilation import Pace
 from overworld.worker.hibernation import Doorbell, Rest, RestLimits
 from overworld.worker.journal import Journal, Trouble
 from overworld.worker.post import Post
@@ -67,6 +68,8 @@ class LoopLimits:
     phase: float = 0.0
     beat_s: float = 0.25
     rest: RestLimits = field(default_factory=RestLimits)
+    pace: Pace = field(default_factory=Pace)
+    """How fast ticks go now: one for all shards of a worker."""
 
 
 @dataclass(slots=True)
@@ -127,7 +130,8 @@ class ShardLoop:
         self.cpu_ns = 0
         """CPU time of all ticks run here, about."""
         self.ticks_run = 0
-        self._clock = TickClock(core.contract.grid.tick_interval_us, limits.phase, time.monotonic_ns())
+        self._interval_us = core.contract.grid.tick_interval_us
+        self._clock = TickClock(self._interval_us, limits.phase, time.monotonic_ns())
         self._rest = Rest(limits.rest, self._loop.time())
         self._doorbell = Doorbell(min(limits.rest.look_s, max(limits.rest.leave_s, 0.05)))
         self.asleep = False
@@ -198,13 +202,14 @@ class ShardLoop:
         late_ns = self._clock.begin_tick(began_ns)
         if self._clock.skipped_ticks > skipped_before:
             telemetry.ticks_skipped_total.inc(self._clock.skipped_ticks - skipped_before)
+        dilated_us = self._keep_pace(late_ns)
         inputs, refused = self._reception.take(self._core, self._loop.time())  # 1. the inputs of this tick
         outcome = self._core.step(inputs)  # 2. pure
         self._note(outcome)
         updates = self._core.encode()  # 3. each changed cell once
         wanted = self._reception.watches.wanted
         keyframes = self._core.keyframes(wanted) if len(wanted) else NOTHING
-        stamp = TickStamp(self._core.index, self._epoch, self._core.tick)
+        stamp = TickStamp(self._core.index, self._epoch, self._core.tick, dilated_us)
         watches, routes = self._reception.watches, self._reception.routes
         record = self._record(inputs, outcome)
         self._journal.append(record)  # 4. compare-and-swap, on its way while we go on
@@ -214,6 +219,16 @@ class ShardLoop:
         self._snapshots.after_tick(self._core, self._journal.chain)
         self._sweeper.after_tick(self._core, self._loop.time())
         self._measure(late_ns, time.monotonic_ns() - began_ns, len(inputs))
+
+    def _keep_pace(self, late_ns: int) -> int:
+        """From the next tick on intervals are as long as all shards' here. Returns how long one is in microseconds; 0
+        where it is the title's.
+        """
+        self._limits.pace.began(late_ns, self._clock.interval_us * 1000)
+        interval_us = round(self._interval_us * self._limits.pace.factor)
+        if interval_us != self._clock.interval_us:
+            self._clock.stretch(interval_us)
+        return interval_us if interval_us != self._interval_us else 0
 
     def on_journal(self) -> None:
         """6. Publish what is committed, in order. The journal calls this whenever something changed."""
@@ -278,7 +293,7 @@ class ShardLoop:
         telemetry.tick_late_seconds.observe(late_ns / 1e9)
         if inputs:
             telemetry.inputs_applied_total.inc(inputs)
-        if took_ns > self._core.contract.grid.tick_interval_us * 1000:
+        if took_ns > self._interval_us * 1000:
             telemetry.tick_over_budget_total.inc()
 
     # ------------------------------------------------------------ when
@@ -303,7 +318,7 @@ class ShardLoop:
                 continue
             wait_ns = self._clock.wait_ns(time.monotonic_ns())
             # Yield even when late: other shards and the answers of the store come first.
-            await asyncio.sleep(min(wait_ns / 1e9, interval_s))
+            await asyncio.sleep(wait_ns / 1e9)
             if wait_ns == 0:
                 return not self._over
         return False

@@ -690,6 +690,8 @@ class Notice(_message.Message):
         """This gateway will stop; reconnect elsewhere with the resume token."""
         CODE_SEARCHING: Notice._Code.ValueType  # 5
         """Nobody owns the shard at the moment; the session waits."""
+        CODE_QUEUED: Notice._Code.ValueType  # 6
+        """The world has no room now: the login waits its turn. The Welcome follows, or a close with 1013."""
 
     class Code(_Code, metaclass=_CodeEnumTypeWrapper): ...
     CODE_UNSPECIFIED: Notice.Code.ValueType  # 0
@@ -702,6 +704,8 @@ class Notice(_message.Message):
     """This gateway will stop; reconnect elsewhere with the resume token."""
     CODE_SEARCHING: Notice.Code.ValueType  # 5
     """Nobody owns the shard at the moment; the session waits."""
+    CODE_QUEUED: Notice.Code.ValueType  # 6
+    """The world has no room now: the login waits its turn. The Welcome follows, or a close with 1013."""
 
     CODE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int

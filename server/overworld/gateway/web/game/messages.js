@@ -49,6 +49,9 @@ export class Messages {
       case NoticeCode.STALLED:
         this.say('world', 'The world stands still for a moment, so that nothing is lost. It goes on by itself.', 'warn')
         break
+      case NoticeCode.QUEUED:
+        this.#show('The world is full: you are in the queue', true)
+        break
       case NoticeCode.SEARCHING:
         this.say('world', 'Looking for the server of this part of the world…', 'warn')
         break
