@@ -21,7 +21,7 @@ test: test-js test-py
 test-js: $(VENV)/.node
 	@cd clients/js && PATH="$(CURDIR)/$(BIN):$$PATH" npm test --silent
 
-test-py: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers $(VENV)/.peers
+test-py: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers $(VENV)/.csharp $(VENV)/.peers
 	@$(BIN)/python -m pytest $(ARGS)
 
 prove-%: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers
@@ -73,7 +73,7 @@ lock: $(VENV)/.dev $(VENV)/.node
 audit: $(VENV)/.dev
 	@$(BIN)/pip-audit --strict --requirement constraints.txt --require-hashes --disable-pip --progress-spinner off
 
-setup: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers $(VENV)/.peers
+setup: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers $(VENV)/.csharp $(VENV)/.peers
 	@echo "setup: everything is installed"
 
 clean:
@@ -109,3 +109,7 @@ $(VENV)/.browser: $(VENV)/.python
 # Likewise for the tests with TLS.
 $(VENV)/.servers: $(VENV)/.python
 	@tools/setup.sh servers && touch $@ || test $$? -eq 2
+
+# As the browser: for the tests of generated C#.
+$(VENV)/.csharp: $(VENV)/.python
+	@tools/setup.sh csharp && touch $@ || test $$? -eq 2

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs one part of what this repository needs: setup.sh python|runtime|dev|node|browser|servers|peers.
+# Installs one part of what this repository needs: setup.sh python|runtime|dev|node|browser|servers|peers|csharp.
 # The Makefile calls it and keeps a stamp for each part, so that each runs once until what it is made from changes.
 set -eu
 cd "$(dirname "$0")/.."
@@ -134,6 +134,19 @@ install_servers() {
     fi
 }
 
+install_csharp() {
+    if command -v mcs >/dev/null 2>&1 && command -v protoc >/dev/null 2>&1; then
+        say "using the C# compiler $(command -v mcs)"
+    elif debian mono-mcs protobuf-compiler; then
+        say "using the C# compiler $(command -v mcs)"
+    elif [ "${CI:-}" = true ]; then
+        fail "no C# compiler (mcs) and protoc, and none can be installed here"
+    else
+        say "no mcs and protoc on PATH and no right to install them: the tests of generated C# will fail until you do"
+        return 2
+    fi
+}
+
 case "${1:-}" in
 python) make_environment ;;
 runtime)
@@ -149,5 +162,6 @@ node) install_node_packages ;;
 browser) install_browser ;;
 servers) install_servers ;;
 peers) install_peers ;;
-*) fail "usage: setup.sh python|runtime|dev|node|browser|servers|peers" ;;
+csharp) install_csharp ;;
+*) fail "usage: setup.sh python|runtime|dev|node|browser|servers|peers|csharp" ;;
 esac

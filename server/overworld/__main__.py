@@ -339,6 +339,17 @@ def health_command(port: int) -> None:
 
 
 @main.command()
+@click.option("--title", required=True, help="An installed one, or package.module:Class.")
+@click.option("--language", required=True, type=click.Choice(("typescript", "python", "csharp")))
+@click.option("--out", default=".", show_default=True, type=click.Path(path_type=Path, file_okay=False))
+def codegen(title: str, language: str, out: Path) -> None:
+    """Write a title's kinds and inputs as typed code for its clients."""
+    from overworld.commands.codegen.languages import write_code
+
+    click.echo(write_code(load_title(title), language, out))
+
+
+@main.command()
 def titles() -> None:
     """List the games that are installed."""
     for name, point in installed_titles().items():

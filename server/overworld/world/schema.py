@@ -15,8 +15,9 @@ MOTION_COLUMNS = ("x", "y", "vx", "vy")
 FIELDS_MAX = 24
 """Replicated fields of one kind: the change mask must fit a signed 32-bit number."""
 _TABLE_NAMES = "admit columns ids kind load next_id private public remove rewind rows rows_of shadow spawn"
-_RESERVED = frozenset((*MOTION_COLUMNS, *_TABLE_NAMES.split()))
-"""What columns may not be called: attributes of tables."""
+_CLIENT_NAMES = "cell id shard"
+_RESERVED = frozenset((*MOTION_COLUMNS, *_TABLE_NAMES.split(), *_CLIENT_NAMES.split()))
+"""What columns may not be called: attributes of tables, and what clients say of every entity beside its columns."""
 _RESERVED_INPUT = frozenset({"last", "player", "row", "seen_tick"})
 _RESERVED_MESSAGE = frozenset({"entity", "sender"})
 
