@@ -173,7 +173,8 @@ def test_the_command_writes_a_file_and_says_where(title: str, tmp_path: Path) ->
 
 def test_the_csharp_of_frontier_is_what_was_reviewed() -> None:
     file, text = code_of(load_title("frontier"), "csharp")
-    assert text == (GOLDEN / file).read_text(encoding="utf-8")
+    again = f"overworld codegen --title frontier --language csharp --out {GOLDEN.relative_to(ROOT)}"
+    assert text == (GOLDEN / file).read_text(encoding="utf-8"), f"another text now: {again}"
 
 
 def test_the_csharp_of_our_titles_runs(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ namespace Overworld.Titles.Frontier
     {
         public const string Title = "frontier";
         public const int Version = 1;
-        public const string Digest = "e349ebad8bee485d";
+        public const string Digest = "f4fad84be0c062b7";
 
         /// <summary>Whether this file fits a server, by its Welcome.</summary>
         public static bool Fit(string title, string definitions)
@@ -239,21 +239,24 @@ namespace Overworld.Titles.Frontier
     public sealed class Lance
     {
         public const int Number = 1;
-        /// <summary>0..255</summary>
+        /// <summary>0..4095</summary>
         public readonly int SeenPart;
         /// <summary>0..255</summary>
         public readonly int OwnPart;
+        /// <summary>0..15</summary>
+        public readonly int SeenSpan;
 
-        public Lance(int seenPart, int ownPart)
+        public Lance(int seenPart, int ownPart, int seenSpan)
         {
-            SeenPart = Definitions.Check(seenPart, 0, 255, "Lance.seen_part");
+            SeenPart = Definitions.Check(seenPart, 0, 4095, "Lance.seen_part");
             OwnPart = Definitions.Check(ownPart, 0, 255, "Lance.own_part");
+            SeenSpan = Definitions.Check(seenSpan, 0, 15, "Lance.seen_span");
         }
 
         /// <summary>In wire order, for Input.values.</summary>
         public int[] Values()
         {
-            return new int[] { SeenPart, OwnPart };
+            return new int[] { SeenPart, OwnPart, SeenSpan };
         }
     }
 }
