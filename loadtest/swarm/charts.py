@@ -75,13 +75,14 @@ def _grid(chart: Chart, low: float, high: float, x: Any, y: Any) -> list[str]:
 
 def _events(chart: Chart, x: Any) -> list[str]:
     parts = []
-    for event in chart.events:
+    for i, event in enumerate(chart.events):
         begin, end = x(event["at_s"]), x(event["at_s"] + event["for_s"])
+        row = TOP + 10 + 11 * (i % 3)
         what = f"{event['what']} at {event['at_s']:.0f} s for {event['for_s']:.1f} s"
         parts.append(
             f'<g><title>{escape(what)}</title><rect class="event" x="{begin:.1f}" y="{TOP}" '
             f'width="{max(1.5, end - begin):.1f}" height="{HEIGHT - TOP - BOTTOM}"/>'
-            f'<text class="event" x="{begin + 3:.1f}" y="{TOP + 10}">{escape(str(event["what"]))}</text></g>'
+            f'<text class="event" x="{begin + 3:.1f}" y="{row}">{escape(str(event["what"]))}</text></g>'
         )
     return parts
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from loadtest.machine import describe
+from loadtest.swarm import measures
 from loadtest.swarm.results import GENERATOR_LATE_MS_MAX
 from loadtest.swarm.scenario import Scenario
 from loadtest.swarm.thresholds import Limits
@@ -61,8 +62,7 @@ def saturated(result: Mapping[str, Any]) -> str:
     busy = []
     for name, kinds in result["processes"].items():
         rows = [row for row in next(iter(kinds.values())) if row[0] >= result["measured_from_s"]]
-        if len(rows) > 1 and rows[-1][0] > rows[0][0]:
-            busy.append(((rows[-1][1] - rows[0][1]) / (rows[-1][0] - rows[0][0]), name))
+        busy.append((measures.cores_used(rows), name))
     busy.sort(reverse=True)
     found = [f"{name} used {cores:.0%} of a core" for cores, name in busy if cores >= BUSY]
     late_ms = result["figures"]["generator_late_ms"]["p99"]

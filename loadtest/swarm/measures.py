@@ -7,8 +7,8 @@ asked ten times a second, stands for ten waits, each a tenth shorter (Tene 2012,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from itertools import pairwise
 
 from hdrh.histogram import HdrHistogram
 
@@ -75,6 +75,8 @@ def jitter_ms(gaps: Histogram, tick_s: float) -> float:
     return away / count / 1000 if count else 0.0
 
 
-def histogram_of(plain: Mapping[str, Any]) -> Histogram:
-    """From a process's line."""
-    return Histogram.from_plain(plain)
+def cores_used(rows: Sequence[Sequence[float]]) -> float:
+    """CPU of a process over rows of (second, CPU seconds so far, ...). One that was started anew counts from 0."""
+    seconds = rows[-1][0] - rows[0][0] if rows else 0.0
+    used = sum(max(0.0, after[1] - before[1]) for before, after in pairwise(rows))
+    return used / seconds if seconds > 0 else 0.0

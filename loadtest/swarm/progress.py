@@ -69,13 +69,6 @@ class Screen:
             "faults": str(faults or "none"),
             "errors": str(findings.errors.total()),
         }
-        busy = {name: _cores(series) for name, series in watcher.series.items()}
-        busy |= {name: _cores(series) for name, series in gathered.series.items()}
+        busy = {name: measures.cores_used(series[-4:]) for name, series in watcher.series.items()}
+        busy |= {name: measures.cores_used(series[-4:]) for name, series in gathered.series.items()}
         return rows | {"cores": " ".join(f"{name} {cores:.2f}" for name, cores in busy.items())}
-
-
-def _cores(series: list[tuple[float, float, float]] | list[tuple[float, ...]]) -> float:
-    """CPU of the last few rows of (second, CPU seconds, ...)."""
-    rows = series[-4:]
-    seconds = rows[-1][0] - rows[0][0]
-    return (rows[-1][1] - rows[0][1]) / seconds if seconds > 0 else 0.0

@@ -7,7 +7,7 @@ from html import escape
 from itertools import pairwise
 from typing import Any
 
-from loadtest.swarm import limit
+from loadtest.swarm import limit, measures
 from loadtest.swarm.charts import Chart, Points, number, svg
 
 Result = Mapping[str, Any]
@@ -233,7 +233,7 @@ def _processes(result: Result) -> str:
             measured = [row for row in series if row[0] >= result["measured_from_s"]]
             if len(measured) < 2 or measured[-1][0] <= measured[0][0]:
                 continue
-            cores = (measured[-1][1] - measured[0][1]) / (measured[-1][0] - measured[0][0])
+            cores = measures.cores_used(measured)
             ticks = measured[-1][3] - measured[0][3] if len(measured[0]) > 3 else 0
             spent = measured[-1][4] - measured[0][4] if ticks > 0 else 0.0
             mean = f"{1000 * spent / ticks:.2f} ms" if ticks > 0 else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +72,7 @@ def result_of(run: Run) -> dict[str, Any]:
         "scenario": scenario.model_dump(mode="json"),
         "target": dict(run.target),
         "machine": describe(),
+        "machine_load": os.getloadavg()[0],
         "seconds": run.seconds,
         "tick_ms": run.tick_s * 1000,
         "measured_from_s": scenario.measured_from_s,
@@ -149,6 +151,9 @@ def shown(window: Window, scenario: Scenario, tick_s: float) -> dict[str, float]
 def warnings(result: Mapping[str, Any]) -> list[str]:
     """What a reader must know before believing the figures."""
     told = []
+    load, cores = result["machine_load"], result["machine"]["cores"]
+    if load > 1.5 * cores:
+        told.append(f"this machine's load average was {load:.1f} on {cores} cores: times are other programs' too")
     late_ms = result["figures"]["generator_late_ms"]["p99"]
     if late_ms > GENERATOR_LATE_MS_MAX:
         told.append(
