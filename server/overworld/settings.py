@@ -241,7 +241,7 @@ class GatewaySettings(_Settings):
     behind_s: float = Field(5.0, gt=0, le=300, description="How long updates may pause before the socket is closed.")
     world_wait_s: float = Field(20.0, gt=0, le=600, description="How long a session waits for a worker.")
     full_dilation: float = Field(
-        2.0, gt=1, le=4, description="The world has no room for new players while ticks last so many times longer."
+        3.0, gt=1, le=4, description="The world has no room for new players while ticks last so many times longer."
     )
     queue_places_max: int = Field(
         1000, ge=0, le=200_000, description="New players who wait for room; more are refused."

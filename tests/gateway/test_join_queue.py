@@ -66,7 +66,7 @@ class TestGateway:
         worker = await arena.worker()
         gateway = await arena.gateway()
         first = await arena.player(gateway)
-        worker.interval_us = 2 * arena.contract.grid.tick_interval_us
+        worker.interval_us = 3 * arena.contract.grid.tick_interval_us
         await first.until(lambda: first.tick_interval_us == worker.interval_us, "the first hears of longer ticks")
         second = await arena.socket(gateway)
         second.hello(arena.token("second"))
@@ -80,7 +80,7 @@ class TestGateway:
         worker = await arena.worker()
         gateway = await arena.gateway(queue_wait_s=0.3)
         first = await arena.player(gateway)
-        worker.interval_us = 2 * arena.contract.grid.tick_interval_us
+        worker.interval_us = 3 * arena.contract.grid.tick_interval_us
         await first.until(lambda: first.tick_interval_us == worker.interval_us, "the first hears of longer ticks")
         second = await arena.socket(gateway)
         second.hello(arena.token("second"))
@@ -93,7 +93,7 @@ class TestGateway:
         first = await arena.player(gateway)
         other = await arena.player(gateway, "other")
         resume = other.welcomes[0].resume
-        worker.interval_us = 2 * arena.contract.grid.tick_interval_us
+        worker.interval_us = 3 * arena.contract.grid.tick_interval_us
         await first.until(lambda: first.tick_interval_us == worker.interval_us, "the first hears of longer ticks")
         other.abort()
         again = await arena.socket(gateway)

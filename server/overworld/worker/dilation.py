@@ -1,6 +1,6 @@
 """How much longer a tick lasts while there is more to do than time for it. Pure: time is an argument, in seconds.
 
-    hot      ticks begin late, or gateways lag behind: for `HOT_S` without a break, the tick gets longer by a step, at once
+    hot      ticks begin late, or gateways lag behind: for `HOT_S` without a break, the tick gets longer by a step, or
              by two where it is twice as bad
     cool     neither: after a while, the tick gets shorter by a step. Where that is regretted soon, the while doubles
     between  it stays as it is

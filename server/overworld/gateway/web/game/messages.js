@@ -50,7 +50,7 @@ export class Messages {
         this.say('world', 'The world stands still for a moment, so that nothing is lost. It goes on by itself.', 'warn')
         break
       case NoticeCode.QUEUED:
-        this.#show('The world is full: you are in the queue', true)
+        this.say('world', 'The world is full now. You are in the queue…', 'warn')
         break
       case NoticeCode.SEARCHING:
         this.say('world', 'Looking for the server of this part of the world…', 'warn')
