@@ -1,6 +1,6 @@
 """[overload] Half as many players again as hold, then few: nobody is closed, time dilates, and everything comes back.
 
-One gateway, one worker and Redis share a core, as in `compare`. The largest number that holds is searched for, or given.
+One gateway, one worker and Redis share a core, as in `compare`. The largest number that holds is searched, or given.
 The ladder of docs/operations.md is climbed by more players than that, all at once, and left when they leave.
 """
 
