@@ -78,6 +78,8 @@ export class TickClock {
   #beat_ms = 0
   #started = false
   /** @type {number[]} */ #lateness = []
+  /** Since when the world stands still; NaN where it does not. */
+  #held_ms = NaN
   interval_ms = 50
 
   /**
@@ -87,6 +89,11 @@ export class TickClock {
    * @returns {boolean} whether the timeline had to start anew (first tick, pause, long loss)
    */
   observe(tick, tick_interval_us, now_ms) {
+    if (!Number.isNaN(this.#held_ms)) {
+      // How late ticks were before says nothing about those after.
+      this.release(now_ms)
+      this.#lateness = []
+    }
     this.interval_ms = tick_interval_us / 1000
     if (!this.#started) return this.#restart(tick, now_ms)
     const expected_ms = this.#beat_ms + (tick - this.#tick) * this.interval_ms
@@ -99,6 +106,23 @@ export class TickClock {
     const least_ms = Math.min(...this.#lateness)
     this.#shift(least_ms < 0 ? least_ms : Math.min(least_ms, DRIFT_MS_PER_TICK))
     return false
+  }
+
+  /** The server says that the world stands still: time stands with it, until a tick comes or `release`. @param {number} now_ms */
+  hold(now_ms) {
+    if (Number.isNaN(this.#held_ms)) this.#held_ms = now_ms
+  }
+
+  /** The world goes on from where it stood. @param {number} now_ms */
+  release(now_ms) {
+    if (Number.isNaN(this.#held_ms)) return
+    this.#beat_ms += Math.max(0, now_ms - this.#held_ms)
+    this.#held_ms = NaN
+  }
+
+  /** @param {number} now_ms @returns {number} the local time that counts for the world: it stands while the world does */
+  time(now_ms) {
+    return Number.isNaN(this.#held_ms) ? now_ms : Math.min(now_ms, this.#held_ms)
   }
 
   /** @param {number} now_ms @returns {number} the tick that happens now, with fraction */

@@ -8,7 +8,7 @@ import { Mirror, MirrorError } from './mirror.js'
 import { CLOSE_BROKEN_PICTURE, policyOf } from './policy.js'
 import { Session } from './session.js'
 import { Steering } from './steering.js'
-import { WireError } from './wire.js'
+import { NoticeCode, WireError } from './wire.js'
 
 /** @typedef {import('./session.js').CloseDecision} CloseDecision */
 /** @typedef {import('./session.js').SessionState} SessionState */
@@ -65,6 +65,8 @@ export class Client extends Emitter {
   /** @type {Socket | null} */ #socket = null
   /** @type {Ticket | null} */ #ticket = null
   #gateway = 0
+  /** The server has said that the player's part of the world stands still, and not that it goes on. */
+  #stalled = false
   /** @type {ReturnType<typeof setInterval> | undefined} */ #timer
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #retry
   /** @type {SessionState} */ #told = 'idle'
@@ -124,7 +126,7 @@ export class Client extends Emitter {
   seen() {
     const avatar = this.mirror.avatar
     const clock = avatar && this.interpolator.clock(avatar.shard)
-    return clock ? Math.max(0, clock.tickAt(this.#now() - this.interpolator.delay_ms)) : 0
+    return clock ? Math.max(0, clock.tickAt(clock.time(this.#now()) - this.interpolator.delay_ms)) : 0
   }
 
   /**
@@ -241,6 +243,7 @@ export class Client extends Emitter {
       this.steering?.acks(frame.acks)
       this.session.accept(frame, now)
       this.interpolator.record(this.mirror, seen, now)
+      this.#stand(frame, now)
       this.steering?.frame(seen, now)
       this.#tell(null)
       for (const welcome of frame.welcomes) this.emit('welcome', welcome)
@@ -252,6 +255,18 @@ export class Client extends Emitter {
       this.session.wantsClose = { code: CLOSE_BROKEN_PICTURE, reason: error.message }
     }
     this.#flush()
+  }
+
+  /** While the avatar's shard stands still, so does all that is drawn of it. @param {Frame} frame @param {number} now_ms */
+  #stand(frame, now_ms) {
+    if (frame.welcomes.length) this.#stalled = false
+    for (const { code } of frame.notices) {
+      if (code === NoticeCode.STALLED || code === NoticeCode.RESUMED) this.#stalled = code === NoticeCode.STALLED
+    }
+    const avatar = this.mirror.avatar
+    const clock = avatar && this.interpolator.clock(avatar.shard)
+    if (this.#stalled) clock?.hold(now_ms)
+    else clock?.release(now_ms)
   }
 
   #advance() {

@@ -143,7 +143,7 @@ export class Interpolator {
     const clock = this.#clocks.get(shard)
     const told = this.#told.get(shard)
     if (!clock || !told?.length) return null
-    const at = moment(clock.tickAt(now_ms - this.delay_ms))
+    const at = moment(clock.tickAt(clock.time(now_ms) - this.delay_ms))
     const newest = told[told.length - 1]
     if (at >= newest * PARTS) return { tick: newest, part: Math.min(at - newest * PARTS, aheadMax(clock) * PARTS), span: 0 }
     if (at <= told[0] * PARTS) return { tick: told[0], part: 0, span: 0 }
@@ -163,7 +163,7 @@ export class Interpolator {
     if (!track || !track.count) return false
     const newest = track.ticks[track.head]
     if (!clock) return this.#still(track, out)
-    const tick = moment(clock.tickAt(now_ms - this.delay_ms)) / PARTS
+    const tick = moment(clock.tickAt(clock.time(now_ms) - this.delay_ms)) / PARTS
     if (tick >= newest) {
       const ticks = Math.min(tick - newest, aheadMax(clock))
       this.#write(track, out, (channel) => track.ahead(channel, ticks))
@@ -288,7 +288,7 @@ export class Interpolator {
 
   /** @param {Track} track @param {TickClock} clock @param {number} now_ms */
   #ticksAhead(track, clock, now_ms) {
-    const ticks = clock.tickAt(now_ms) - track.ticks[track.head]
+    const ticks = clock.tickAt(clock.time(now_ms)) - track.ticks[track.head]
     return Math.max(0, Math.min(ticks, EXTRAPOLATION_MS_MAX / clock.interval_ms))
   }
 

@@ -69,7 +69,7 @@ export class Steering {
   tick(now_ms) {
     const clock = this.#interpolator.clock(this.#shard)
     if (!clock) return this.predictor.tick
-    return clock.tickAt(now_ms + this.lead.advance(this.#session.clock.round_trip_least_ms, clock.jitter_max_ms, now_ms))
+    return clock.tickAt(clock.time(now_ms) + this.lead.advance(this.#session.clock.round_trip_least_ms, clock.jitter_max_ms, now_ms))
   }
 
   /** @param {number} now_ms @returns {number} the tick an input made now is meant for; 0 where that is not known */

@@ -48,6 +48,24 @@ test('time dilation changes the pace without a jump', () => {
   assert.ok(Math.abs(clock.tickAt(now + 50) - 99.5) < 0.05)
 })
 
+test('while the world stands still its time stands, and goes on from there without a jump', () => {
+  const clock = new TickClock()
+  const at = (/** @type {number} */ now) => clock.tickAt(clock.time(now))
+  for (let tick = 0; tick <= 40; tick++) clock.observe(tick, 50_000, tick * 50)
+  clock.hold(2_025)
+  assert.ok(Math.abs(at(2_025) - 40.5) < 0.01)
+  assert.equal(at(9_000), at(2_025))
+  clock.hold(5_000)
+  assert.equal(at(9_000), at(2_025))
+  // The next tick comes ten seconds late, and is not late at all.
+  assert.equal(clock.observe(41, 50_000, 12_050), false)
+  assert.ok(Math.abs(at(12_050) - 41) < 0.01)
+  assert.ok(clock.jitter_max_ms < 1)
+  clock.hold(12_050)
+  clock.release(13_050)
+  assert.ok(Math.abs(at(13_100) - 42) < 0.01)
+})
+
 test('a pause starts the timeline anew', () => {
   const clock = new TickClock()
   for (let tick = 0; tick < 20; tick++) clock.observe(tick, 50_000, tick * 50)

@@ -209,3 +209,33 @@ test('sight says exactly what is drawn: between two told ticks, over a gap, and 
   assert.deepEqual([...spans].sort(), [0, 1, 2])
   assert.equal(interpolator.sight(9, 0), null)
 })
+
+test('time dilation and a pause reach what is drawn: it slows with the world, and stands with it', () => {
+  const stage = new Stage((tick) => [10 * tick, 0, 10, 0, 0])
+  const { interpolator } = stage
+  const out = place()
+  /** @param {number} now */
+  const x = (now) => (interpolator.interpolated(7, now, out), out.x)
+  let [tick, now] = [0, 0]
+  for (; tick < 60; tick++) stage.tick(tick, (now += TICK_MS))
+  let last = x(now)
+  let interval = TICK_MS
+  for (let n = 0; n < 60; n++) {
+    // Ten milliseconds slower with every tick, down to a quarter of the pace.
+    interval = Math.min(4 * TICK_MS, interval + 10)
+    for (let ms = 10; ms <= interval; ms += 10) {
+      if (ms === interval) stage.tick(tick++, now + ms, interval * 1000)
+      const drawn = x(now + ms)
+      // A tick is 10 units; the pace between two ticks is the last one's.
+      assert.ok(drawn - last > -2.1, `back by ${last - drawn}`)
+      assert.ok(drawn - last < (n > 40 ? 0.6 : 2.5), `${drawn - last} in 10 ms`)
+      last = drawn
+    }
+    now += interval
+  }
+  const clock = /** @type {import('../src/clock.js').TickClock} */ (interpolator.clock(0))
+  clock.hold(now)
+  assert.equal(x(now + 5_000), x(now))
+  clock.release(now + 5_000)
+  assert.ok(Math.abs(x(now + 5_000) - last) < 0.6)
+})

@@ -36,6 +36,7 @@ class TickBeat:
         """Local time at which `_tick` arrives when nothing delays it."""
         self._started = False
         self._late: deque[float] = deque(maxlen=_WINDOW)
+        self._held: float | None = None
 
     @property
     def started(self) -> bool:
@@ -44,6 +45,10 @@ class TickBeat:
 
     def observe(self, tick: int, tick_interval_us: int, now: float) -> bool:
         """A tick arrived. True where the timeline had to start anew: the first tick, a pause, a long loss."""
+        if self._held is not None:
+            # How late ticks were before says nothing about those after.
+            self.release(now)
+            self._late.clear()
         self.interval_s = tick_interval_us / 1_000_000
         expected = self._at + (tick - self._tick) * self.interval_s
         late = now - expected
@@ -56,6 +61,21 @@ class TickBeat:
         least = min(self._late)
         self._shift(least if least < 0 else min(least, _DRIFT_S))
         return False
+
+    def hold(self, now: float) -> None:
+        """The server says that the world stands still: time stands with it, until a tick comes or `release`."""
+        if self._held is None:
+            self._held = now
+
+    def release(self, now: float) -> None:
+        """The world goes on from where it stood."""
+        if self._held is not None:
+            self._at += max(0.0, now - self._held)
+            self._held = None
+
+    def time(self, now: float) -> float:
+        """The local time that counts for the world: it stands while the world does."""
+        return now if self._held is None else min(now, self._held)
 
     def tick_at(self, now: float) -> float:
         """The tick that arrives now when nothing delays it, with its fraction."""

@@ -85,7 +85,8 @@ class Interpolation:
 
     def tick(self, shard: int, now: float) -> float:
         """The tick of a shard at which its entities are drawn now."""
-        return self._beats[shard].tick_at(now - self.delay_s)
+        beat = self._beats[shard]
+        return beat.tick_at(beat.time(now) - self.delay_s)
 
     def sight(self, shard: int, now: float) -> Sight | None:
         """What is drawn now of a shard's entities that have been seen for a while; None before its first tick."""

@@ -115,6 +115,8 @@ class ClientSession:
         self.session = 0
         self.notices: deque[tuple[int, str]] = deque(maxlen=_NOTICES_MAX)
         """(code, text) of the newest notices."""
+        self.stalled = False
+        """The server has said that the player's part of the world stands still, and not that it goes on."""
         self.verdict: Verdict | None = None
         """What the last close led to."""
         self._software = software
@@ -306,10 +308,13 @@ class ClientSession:
         for notice in frame.notices:
             statistics.notices[notice.code] += 1
             self.notices.append((notice.code, notice.text))
+            if notice.code in (pb.Notice.CODE_STALLED, pb.Notice.CODE_RESUMED):
+                self.stalled = notice.code == pb.Notice.CODE_STALLED
         return True
 
     def _welcomed(self, welcome: pb.Welcome, now: float) -> None:
         self.state = State.PLAYING
+        self.stalled = False
         self.statistics.welcomes += 1
         self._obey(welcome.limits, now)
         self._tokens_refused = 0

@@ -48,6 +48,16 @@ class Steering:
                 if late:
                     self.lead.late(late)
         self._confirm(now)
+        self._stand(now)
+
+    def _stand(self, now: float) -> None:
+        """While the avatar's shard stands still, so does all that is drawn of it."""
+        beat = self.beats.get(self.shard)
+        if beat is not None:
+            if self._session.stalled:
+                beat.hold(now)
+            else:
+                beat.release(now)
 
     def _begin(self) -> None:
         """Another socket: its times are its own."""
@@ -100,7 +110,7 @@ class Steering:
         if beat is None or not beat.started:
             return float(self.predictor.tick)
         lead = self.lead.advance(self._session.clock.round_trip_least_s, beat.jitter_max_s, now)
-        return beat.tick_at(now + lead)
+        return beat.tick_at(beat.time(now) + lead)
 
     def send(
         self, kind: str, fields: dict[str, int], now: float, seen_tick: int = 0, *, aimed: bool = False
