@@ -196,6 +196,9 @@ gateway_closes_total = Counter("overworld_gateway_closes", "Game sockets closed,
 gateway_refusals_total = Counter(
     "overworld_gateway_refusals", "Sockets refused at the handshake, by reason", ["reason"]
 )
+gateway_suspicious_total = Counter(
+    "overworld_gateway_suspicious", "Sockets of known players closed for what no client of ours does", ["reason"]
+)
 gateway_inputs_total = Counter("overworld_gateway_inputs", "Inputs sent to workers, those sent again included")
 gateway_guests_refused_total = Counter(
     "overworld_gateway_guests_refused", "Guest logins refused, by reason", ["reason"]

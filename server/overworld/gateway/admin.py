@@ -19,6 +19,7 @@ from overworld.world.contract import WorldContract
 log = structlog.get_logger(__name__)
 
 PLAYERS_SHOWN_MAX = 1000
+SUSPICIOUS_SHOWN_MAX = 100
 REASON_CHARS_MAX = 100
 
 
@@ -58,6 +59,13 @@ def gateway_node(name: str, contract: WorldContract, players: Players, serving: 
             ],
         }
 
+    def shown_suspicious() -> dict[str, Any]:
+        worst = players.suspicion.worst(SUSPICIOUS_SHOWN_MAX)
+        return {
+            "world": contract.world,
+            "suspicious": [{"player": str(player), "closes": counts} for player, counts in worst],
+        }
+
     async def kick(body: Mapping[str, Any]) -> dict[str, Any]:
         player = number_of(body, "player")
         reason = text_of(body, "reason", REASON_CHARS_MAX, required=False)
@@ -70,7 +78,7 @@ def gateway_node(name: str, contract: WorldContract, players: Players, serving: 
         Role.GATEWAY,
         name,
         contract.world,
-        {"": shown, "players": shown_players},
+        {"": shown, "players": shown_players, "suspicious": shown_suspicious},
         {"kick": kick, "broadcast": broadcast},
     )
 

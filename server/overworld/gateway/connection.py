@@ -26,6 +26,7 @@ from overworld.gateway.session import (
     UseToken,
 )
 from overworld.gateway.socket import GameSocket
+from overworld.gateway.transport import Transport
 from overworld.gateway.views import Viewer
 from overworld.wire.v1.client_pb2 import ClientMessage
 
@@ -55,7 +56,7 @@ class Connection:
         self._closed = False
         self.session = Session(desk.rules, desk.fresh_session(), now_s)
         self.viewer: Viewer | None = None
-        self.socket: GameSocket | None = None
+        self.socket: Transport | None = None
 
     @property
     def closed(self) -> bool:
@@ -66,8 +67,7 @@ class Connection:
 
     def on_open(self, socket: GameSocket) -> None:
         """The upgrade is done."""
-        self.socket = socket
-        self._desk.opened(self)
+        self.on_transport(socket)
 
     def on_frame(self, opcode: int, fin: bool, reserved: bool, payload: bytes) -> None:
         """A frame of the client."""
@@ -79,6 +79,22 @@ class Connection:
                 if opcode >= Opcode.CLOSE:
                     self._control(opcode, payload, now_s)
                 return
+        except WireError as error:
+            self.close(error.close_code, error.reason)
+            return
+        self.on_message(message, now_s)
+
+    # ------------------------------------------------------------ whatever the transport
+
+    def on_transport(self, transport: Transport) -> None:
+        """There is a way to the client."""
+        self.socket = transport
+        self._desk.opened(self)
+
+    def on_message(self, message: bytes, now_s: float) -> None:
+        """A whole message of the client."""
+        self._heard_s = now_s
+        try:
             self._take_token(now_s)
             self.do(self.session.received(_parsed(message), now_s, self._desk.wall_s()))
         except WireError as error:
@@ -102,6 +118,7 @@ class Connection:
         """The socket is gone."""
         if code and not self._closed:
             self._log_close(code, "a malformed frame")
+            self._desk.suspect(self.session.player, code)
         self._leave()
         self._desk.gone(self)
 
@@ -147,6 +164,7 @@ class Connection:
             return
         if code not in _EXPECTED:
             self._log_close(code, reason)
+            self._desk.suspect(self.session.player, code)
         self._leave(detach)
         if self.socket is not None:
             self.socket.close(code, reason)

@@ -24,6 +24,7 @@ from overworld.gateway.join_queue import JoinQueue
 from overworld.gateway.message import MessageLimits
 from overworld.gateway.routing import Routing
 from overworld.gateway.session import Attach, Detach, Session, SessionRules, SessionState
+from overworld.gateway.suspicion import Suspicion
 from overworld.gateway.ticks import Tick, decode
 from overworld.gateway.tokens import GuestTokens, Login, ResumeTokens, audience_of
 from overworld.gateway.views import Viewer, Views
@@ -76,6 +77,7 @@ class Players:
         self._goodbyes = Goodbyes()
         self._queue: JoinQueue[Connection] = JoinQueue(settings.queue_places_max, settings.queue_rate_per_s)
         self._full_interval_us = round(contract.grid.tick_interval_us * settings.full_dilation)
+        self.suspicion = Suspicion()
         self._fanout = Fanout(self._views)
         self._connections: dict[Connection, None] = {}
         self._sessions: dict[int, Connection] = {}
@@ -244,6 +246,15 @@ class Players:
         self._fanout.resume(viewer)
         self._flush_watches_soon()
         self._look_for_shards()
+
+    def suspect(self, player: int, code: int) -> None:
+        """A player's socket is closed with this code: count it where that says something of the client."""
+        noted = self.suspicion.note(player, code)
+        if noted is not None:
+            reason, new = noted
+            telemetry.gateway_suspicious_total.labels(reason).inc()
+            if new:
+                log.warning("player_suspicious", player=player, reason=reason)
 
     def leave(self, connection: Connection) -> None:
         """The session sees and sends nothing more here."""
