@@ -1,20 +1,16 @@
-/** Prints how large the client is for a browser: all modules of src, as they are and gzipped. */
+/** Prints how large the client is for a browser, as JSON: everything that index.js exports, bundled and minified by esbuild, and gzipped. */
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
+import { build } from 'esbuild'
 
-const src = new URL('../src/', import.meta.url)
-const files = readdirSync(src).filter((name) => name.endsWith('.js'))
-const texts = files.map((name) => readFileSync(new URL(name, src)))
-// Without comments, as any bundler would deliver it; names are left as they are.
-const bare = texts.map((text) => text.toString().replace(/\/\*\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, ''))
-const sum = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a + b, 0)
-
-console.log(
-  JSON.stringify({
-    modules: files.length,
-    bytes: sum(texts.map((text) => text.length)),
-    gzipped_bytes: sum(texts.map((text) => gzipSync(text).length)),
-    without_comments_gzipped_bytes: gzipSync(bare.join('\n')).length,
-  }),
-)
+const { outputFiles } = await build({
+  entryPoints: [fileURLToPath(new URL('../src/index.js', import.meta.url))],
+  bundle: true,
+  minify: true,
+  format: 'esm',
+  target: 'es2022',
+  write: false,
+})
+const bundle = outputFiles[0].contents
+console.log(JSON.stringify({ minified_bytes: bundle.length, gzipped_bytes: gzipSync(bundle, { level: 9 }).length }))
