@@ -439,7 +439,7 @@ class Welcome(_message.Message):
     last_seq: _builtins.int
     """The highest input number the session had applied before; the next input is this plus 1."""
     definitions: _builtins.str
-    """Digest of what the title declares towards clients: kinds, columns, inputs, their ranges, and its version. The same in
+    """Digest of what the title declares towards clients: kinds, columns, inputs and their ranges. The same in
     every world of a title, unlike `contract`: code generated from a title (`overworld codegen`) compares it with its own.
     """
     @_builtins.property
