@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
 class Older(Frontier):
     """Before there was a lance."""
 
-    inputs = Frontier.inputs[:1]
+    inputs = Frontier.inputs[:1]  # type: ignore[assignment]
 
 
 def play(folder: Path, title: Title, page: str) -> subprocess.CompletedProcess[str]:
