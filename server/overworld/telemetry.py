@@ -1,6 +1,9 @@
 """Every metric, in one file. Names are `overworld_*`, units last; counters get `_total` from the library.
 
-Labels have few values, known beforehand: never a player, a shard, an address or a text from outside.
+Labels have few values, known beforehand: never a player, an address or a text from outside. The one exception are the
+`overworld_shard_*` gauges: of the shards of a process that cost most, `SHARDS_SHOWN_MAX` at most.
+
+docs/metrics.md is made from this file (tools/metrics_page.py); its sections are the headings here.
 """
 
 from __future__ import annotations
@@ -13,6 +16,19 @@ _COMMIT_S = (
     *(0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 _SLOW_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+_SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.5, 2, 5)
+
+SHARDS_SHOWN_MAX = 16
+
+# ---------------------------------------------------------------- every process
+
+process = Gauge("overworld_process", "1; the labels say what runs", ["role", "version", "title", "title_version"])
+queue_fill = Gauge(
+    "overworld_queue_fill",
+    "How full the fullest queue of a kind is, as a part of its bound; what is too much for it is counted elsewhere",
+    ["queue"],
+)
 
 # ---------------------------------------------------------------- stores: Redis
 
@@ -77,8 +93,16 @@ link_dropped_total = Counter("overworld_link_dropped", "Messages not sent becaus
 
 tick_seconds = Histogram(
     "overworld_tick_seconds",
-    "CPU time of a tick: take, step, encode, record, outputs",
+    "Time of a tick: take, step, encode, record, outputs",
     buckets=(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25),
+)
+tick_budget_used = Histogram(
+    "overworld_tick_budget_used",
+    "The same as a part of the tick's interval, whatever the title's tick rate: the bucket 1 is the budget",
+    buckets=_SHARES,
+)
+tick_interval_seconds = Gauge(
+    "overworld_tick_interval_seconds", "The interval that the title asks for: a tick's budget"
 )
 tick_over_budget_total = Counter("overworld_tick_over_budget", "Ticks that took longer than a tick's interval")
 tick_late_seconds = Histogram("overworld_tick_late_seconds", "How late ticks began", buckets=_FAST_S)
@@ -93,6 +117,7 @@ release_seconds = Histogram(
     "overworld_release_seconds", "From the end of a tick's encoding to the release of its results", buckets=_COMMIT_S
 )
 entities = Gauge("overworld_entities", "Entities of all shards of this process")
+cells_watched = Gauge("overworld_cells_watched", "Cells that gateways look at, once for each gateway, of all shards")
 players_online = Gauge("overworld_players_online", "Players with a socket, of all shards of this process")
 inputs_applied_total = Counter("overworld_inputs_applied", "Inputs that entered a tick")
 inputs_refused_total = Counter("overworld_inputs_refused", "Inputs that did not enter a tick, by reason", ["reason"])
@@ -100,6 +125,9 @@ inputs_late_total = Counter("overworld_inputs_late", "Inputs applied after the t
 reception_refused_total = Counter("overworld_reception_refused", "Requests of gateways turned away", ["what"])
 sessions_unattached_total = Counter(
     "overworld_sessions_unattached", "Sessions that no gateway attached in time: their sockets count as lost"
+)
+worker_loop_late_seconds = Histogram(
+    "overworld_worker_loop_late_seconds", "How late a worker's event loop ran a timer", buckets=_FAST_S
 )
 output_bytes = Counter("overworld_output_bytes", "Bytes of tick outputs sent to gateways")
 
@@ -179,6 +207,15 @@ loop_gaps_total = Counter("overworld_loop_gaps", "Times that this process stood 
 snapshot_age_seconds = Gauge("overworld_snapshot_age_seconds", "Age of the oldest shard's newest snapshot")
 snapshot_failed_total = Counter("overworld_snapshot_failed", "Snapshots that could not be saved, by error", ["error"])
 
+# ---------------------------------------------------------------- worker: single shards, those that cost most
+
+shard_load = Gauge("overworld_shard_load", "CPU seconds a second of one shard's ticks", ["shard"])
+shard_players = Gauge("overworld_shard_players", "Players with a socket, of one shard", ["shard"])
+shard_entities = Gauge("overworld_shard_entities", "Entities of one shard", ["shard"])
+shard_snapshot_age_seconds = Gauge(
+    "overworld_shard_snapshot_age_seconds", "Age of one shard's newest snapshot", ["shard"]
+)
+
 # ---------------------------------------------------------------- gateway
 
 gateway_queue_length = Gauge("overworld_gateway_queue_length", "New players who wait for room in the world")
@@ -187,6 +224,7 @@ gateway_sockets = Gauge("overworld_gateway_sockets", "Game sockets open")
 gateway_sessions = Gauge("overworld_gateway_sessions", "Sessions, by state", ["state"])
 gateway_behind = Gauge("overworld_gateway_behind", "Sessions that get no updates until they have read what they have")
 gateway_backlog_bytes = Gauge("overworld_gateway_backlog_bytes", "Bytes sent to clients that the kernel has not taken")
+gateway_cells = Gauge("overworld_gateway_cells", "Cells that somebody here looks at")
 gateway_frames_total = Counter("overworld_gateway_frames", "World frames sent")
 gateway_frame_bytes_total = Counter("overworld_gateway_frame_bytes", "Bytes of the world frames sent")
 gateway_fanout_seconds = Histogram(

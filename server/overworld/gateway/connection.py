@@ -245,6 +245,8 @@ class Connection:
             code=int(code),
             reason=reason,
             address=address,
+            session=session.session,
+            shard=session.shard,
             state=session.state.value,
             client=session.client,
         )

@@ -118,8 +118,17 @@ class Players:
             telemetry.gateway_sessions.labels(state.value).set(count)
         telemetry.gateway_sockets.set(len(self._connections))
         telemetry.gateway_queue_length.set(len(self._queue))
-        sockets = [connection.socket for connection in self._connections]
-        telemetry.gateway_backlog_bytes.set(sum(socket.backlog_bytes for socket in sockets if socket is not None))
+        backlogs = [c.socket.backlog_bytes for c in self._connections if c.socket is not None]
+        telemetry.gateway_backlog_bytes.set(sum(backlogs))
+        waiting = max((c.session.inputs_waiting for c in self._connections), default=0)
+        fills = {
+            "session_inputs": waiting / self.settings.inputs_waiting_max,
+            "socket_bytes": max(backlogs, default=0) / self.settings.backlog_bytes_max,
+            "link_bytes": self.routing.fill,
+        }
+        for queue, fill in fills.items():
+            telemetry.queue_fill.labels(queue).set(fill)
+        telemetry.gateway_cells.set(self._views.cells)
         telemetry.gateway_behind.set(sum(viewer.behind for viewer in self._fanout.viewers.values()))
 
     async def close(self) -> None:

@@ -112,6 +112,11 @@ class Routing:
         route = self._routes.get(shard)
         return route.link if route is not None else None
 
+    @property
+    def fill(self) -> float:
+        """How full the fullest link's buffer is, 0 to 1."""
+        return max((link.fill for link in self._links.values()), default=0.0)
+
     def wake(self) -> None:
         """Something is wanted that was not before: look at once."""
         self._wake.set()

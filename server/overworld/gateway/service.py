@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from overworld import telemetry
+from overworld import __version__, telemetry
 from overworld.admin.api import AdminApi
 from overworld.admin.cluster import PAUSED, Cluster
 from overworld.admin.node import told_address
@@ -91,7 +91,7 @@ class Gateway:
         self._players = players = Players(settings, self._contract, self._directory, self._key, self.name)
         pages = Pages(settings, self._contract, players.guests, players.now_s, players.wall_s, self._socket_urls)
         self.http_port = await self._serve(pages.app, settings.http_host, settings.http_port, "page")
-        internal = internal_app(self._readiness, players.measure, self._admin(players))
+        internal = internal_app(self._readiness, self._measure, self._admin(players))
         self.internal_port = await self._serve(internal, settings.internal_host, settings.internal_port, "internal")
         self._sockets = SocketServer(self._policy(), _socket_limits(settings), lambda: Connection(players))
         await self._sockets.start(settings.host, settings.port)
@@ -99,6 +99,8 @@ class Gateway:
         self._run(self._sweep())
         self._run(self._announce())
         self._ready = True
+        contract = self._contract
+        telemetry.process.labels("gateway", __version__, contract.title, str(contract.title_version)).set(1)
         log.info("gateway_started", name=self.name, port=self.port, http_port=self.http_port)
 
     async def stop(self) -> bool:
@@ -206,6 +208,12 @@ class Gateway:
 
     def _readiness(self) -> str:
         return "" if self._ready else "not serving"
+
+    def _measure(self) -> None:
+        """Bring the gauges up to date."""
+        self.players.measure()
+        for queue, fill in (self._sockets.fill if self._sockets is not None else {}).items():
+            telemetry.queue_fill.labels(queue).set(fill)
 
     def _policy(self) -> UpgradePolicy:
         settings = self._settings

@@ -230,6 +230,14 @@ class SocketServer:
         """TCP connections now open, those before their upgrade included."""
         return self._addresses.total
 
+    @property
+    def fill(self) -> dict[str, float]:
+        """How full the server is of handshakes and of sockets, as parts of their bounds."""
+        return {
+            "handshakes": self._handshakes.total() / self._limits.handshakes_max,
+            "sockets": self._addresses.total / self._policy.sockets_max,
+        }
+
     def stop_accepting(self) -> None:
         """Listen no more; open sockets stay."""
         if self._server is not None:

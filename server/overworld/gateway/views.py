@@ -107,6 +107,11 @@ class Views:
         """Shards somebody looks at."""
         return self._shards.keys()
 
+    @property
+    def cells(self) -> int:
+        """How many cells somebody looks at."""
+        return len(self._cells)
+
     def groups(self, shard: int) -> Iterable[Group]:
         """Groups that see cells of a shard."""
         return self._shards.get(shard, {}).values()

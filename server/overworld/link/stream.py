@@ -136,6 +136,11 @@ class Link(asyncio.BufferedProtocol):
         """Bytes handed to `send` that the kernel has not taken yet."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
+    @property
+    def fill(self) -> float:
+        """The same as a part of what may wait, 0 to 1."""
+        return self.buffered_bytes / self._limits.write_bytes_max
+
     def send(self, message: LinkMessage) -> None:
         """Send one message; never blocks. On a closed link the message is dropped and counted. Closes the link where
         more than `write_bytes_max` bytes would wait.

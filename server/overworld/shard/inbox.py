@@ -89,6 +89,11 @@ class Inbox:
         ]
         self.counters = InboxCounters()
 
+    @property
+    def fill(self) -> float:
+        """Inputs waiting, as a part of their bound."""
+        return self._waiting / self._waiting_max
+
     def event(self, code: SessionEvent, session: int, player: int) -> None:
         """A session begins or ends at the next tick. Events are few and bounded by the gateways' sockets."""
         self._events.append((code, session, player))

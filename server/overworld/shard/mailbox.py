@@ -53,6 +53,14 @@ class Mailbox:
         """Messages waiting."""
         return sum(len(sender.waiting) for sender in self._senders.values())
 
+    @property
+    def fill(self) -> float:
+        """How full it is of the mail of one sender, at most, as a part of the bound."""
+        return max(
+            (max(len(s.waiting) / self._messages_max, s.bytes / self._bytes_max) for s in self._senders.values()),
+            default=0.0,
+        )
+
     def arrive(self, message: ShardMessage) -> bool:
         """A message was handed over or read. False where it is no news, or there was no room for it."""
         sender = self._senders.setdefault(message.from_shard, _Sender())

@@ -59,6 +59,15 @@ class GroupCommit:
         self._refreshing = asyncio.Lock()
         self._closed = False
 
+    @property
+    def fill(self) -> dict[str, float]:
+        """How full the fullest lane's queue is, as parts of its bounds."""
+        fills = [lane.fill for lane in self._lanes.values()] or [(0.0, 0.0)]
+        return {
+            "journal_commands": max(commands for commands, _ in fills),
+            "journal_bytes": max(size for _, size in fills),
+        }
+
     async def run(
         self, script: Script, keys: Sequence[bytes], args: Sequence[bytes], policy: CommitPolicy, timeout_s: float
     ) -> Any:

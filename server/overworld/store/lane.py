@@ -125,6 +125,11 @@ class Lane:
 
     # ------------------------------------------------------------ what callers use
 
+    @property
+    def fill(self) -> tuple[float, float]:
+        """How full the queue is of commands and of bytes, as parts of their bounds."""
+        return len(self._queue) / self._limits.queue_commands_max, self._queue_bytes / self._limits.queue_bytes_max
+
     def submit(self, command: Command) -> None:
         """Queue a command; its future gets the answer. Raises StoreUnavailable where the queue is full."""
         if (

@@ -102,6 +102,11 @@ class MemoryOwnership:
     def commit(self) -> CommitPolicy:
         return self._commit
 
+    @property
+    def fill(self) -> Mapping[str, float]:
+        """Nothing queues here."""
+        return {}
+
     def stay_on(self, node: MemoryNode | None) -> None:
         """Keep talking to this node whatever is promoted; None: to the primary again."""
         self._stuck = node

@@ -196,6 +196,10 @@ class Ownership(Protocol):
     @property
     def commit(self) -> CommitPolicy: ...
 
+    @property
+    def fill(self) -> Mapping[str, float]:
+        """How full its bounded queues are, by name, as parts of their bounds; for telemetry."""
+
     async def look(self, shard: int) -> Head | None:
         """The head as the primary holds it; None where nobody ever owned the shard (or Redis was wiped)."""
 

@@ -7,7 +7,7 @@ to the primary.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -71,6 +71,10 @@ class RedisOwnership:
     @property
     def commit(self) -> CommitPolicy:
         return self._commit
+
+    @property
+    def fill(self) -> Mapping[str, float]:
+        return self._group.fill
 
     # ------------------------------------------------------------ ownership
 

@@ -290,7 +290,9 @@ class Keeper:
         if self._draining:
             host.stop()
         try:
-            end = await host.run()
+            # Whatever is logged on behalf of the shard, stores and clients included, says which it was.
+            with structlog.contextvars.bound_contextvars(shard=grant.shard, epoch=grant.epoch):
+                end = await host.run()
         finally:
             del self.hosts[grant.shard]
             address, epoch = host.moved_to or ("", host.epoch)

@@ -36,6 +36,11 @@ class Links:
         self._told: dict[tuple[int, int], float] = {}
         self._loop = asyncio.get_running_loop()
 
+    @property
+    def fill(self) -> float:
+        """How full the fullest link's buffer is, 0 to 1."""
+        return max((link.fill for link in self._open), default=0.0)
+
     # ------------------------------------------------------------ shards
 
     def host(self, shard: int, reception: Reception) -> None:

@@ -63,6 +63,11 @@ class Peers:
         """Workers that a link is open to: they answer, and serve the same contract."""
         return {address for address, link in self._links.items() if not link.closed}
 
+    @property
+    def fill(self) -> float:
+        """How full the fullest link's buffer is, 0 to 1."""
+        return max((link.fill for link in self._links.values()), default=0.0)
+
     def follow(self, addresses: set[str]) -> None:
         """Watch exactly these workers from now on."""
         for address in addresses - self._watches.keys():

@@ -56,6 +56,11 @@ class Watches(Generic[L]):
         """Links that look at any cell."""
         return [link for link, watch in self._by_link.items() if watch.count or watch.wanted]
 
+    @property
+    def watched(self) -> int:
+        """Cells that links look at, once for each link."""
+        return sum(watch.count for watch in self._by_link.values())
+
     def change(self, link: L, begin: Ints, end: Ints) -> int:
         """A `Watch` message: world cells, int64. Returns how many of them are not of this shard (they are
         ignored).

@@ -97,6 +97,15 @@ class Reception:
         """Links with a session or a watched cell here."""
         return list({id(link): link for link in [*self.routes.links, *self.watches.links]}.values())
 
+    @property
+    def fill(self) -> dict[str, float]:
+        """How full its queues are, each as a part of its bound."""
+        return {
+            "inbox_inputs": self._inbox.fill,
+            "inbox_events": self._events_waiting / EVENTS_WAITING_MAX,
+            "mailbox": self.mailbox.fill,
+        }
+
     # ------------------------------------------------------------ from gateways
 
     def attach(self, link: Outlet, attach: link_pb2.Attach, now_s: float = 0.0) -> int:

@@ -22,7 +22,7 @@ from overworld.settings import WorkerSettings
 from overworld.shard.core import ShardCore
 from overworld.store.ports import Directory, Grant, Member, Role
 from overworld.wire.v1 import link_pb2
-from overworld.worker import tasks
+from overworld.worker import gauges, tasks
 from overworld.worker.admin import worker_node
 from overworld.worker.archiving import ArchiveLimits
 from overworld.worker.balancer import Balancer, Picture, rules_of
@@ -128,6 +128,7 @@ class Worker:
         self._wire(self._links)
         assert self._keeper is not None
         assert self._peers is not None
+        gauges.introduce(self._contract)
         telemetry.commit_level.set(self._stores.ownership.commit.level)
         log.info(
             "worker_started",
@@ -346,7 +347,9 @@ class Worker:
         loop = asyncio.get_running_loop()
         pause_s = self._settings.lease_ttl_s / 20
         while True:
+            due_s = loop.time() + pause_s
             await asyncio.sleep(pause_s)
+            telemetry.worker_loop_late_seconds.observe(max(0.0, loop.time() - due_s))
             if pulse.beat(loop.time()):
                 telemetry.loop_gaps_total.inc()
                 log.warning("worker_stood_still", seconds_min=self._settings.lease_ttl_s / 2)
@@ -385,8 +388,7 @@ class Worker:
         for shard, host in self._hosts.items():
             core = host.core
             if core is not None:
-                entities = sum(len(table) for table in core.shard.tables)
-                found[shard] = Worked(*host.worked, entities, int((core.shard.players.online > 0).sum()))
+                found[shard] = Worked(*host.worked, gauges.entities_of(core), gauges.players_of(core))
             elif host.phase is Phase.AWAY:
                 found[shard] = Worked(*host.worked)
         return found
@@ -447,21 +449,10 @@ class Worker:
         return f"recovering shards {recovering}" if recovering else ""
 
     def _refresh_gauges(self) -> None:
-        hosts = list(self._hosts.values())
-        for phase in Phase:
-            telemetry.shards_owned.labels(phase.value).set(sum(host.phase is phase for host in hosts))
-        cores = [host.core for host in hosts if host.core is not None]
-        telemetry.entities.set(sum(len(table) for core in cores for table in core.shard.tables))
-        telemetry.players_online.set(sum(int((core.shard.players.online > 0).sum()) for core in cores))
-        telemetry.ticks_held.set(sum(host.held for host in hosts))
-        telemetry.outbox_waiting.set(sum(host.outbox_waiting for host in hosts))
-        ages = [host.snapshot_age_s for host in hosts if host.core is not None]
-        telemetry.snapshot_age_seconds.set(max(ages, default=0.0))
-        lags = list(self._followings.lags.values()) if self._followings else []
-        telemetry.standbys.labels("ready").set(sum(lag is not None for lag in lags))
-        telemetry.standbys.labels("not_ready").set(sum(lag is None for lag in lags))
-        telemetry.standby_lag_ticks.set(max((lag for lag in lags if lag is not None), default=0))
-        telemetry.archive_lag_ticks.set(max((host.archive_lag_ticks for host in hosts), default=0))
+        lags = self._followings.lags.values() if self._followings else ()
+        links = max(part.fill if part is not None else 0.0 for part in (self._links, self._peers))
+        queues = {"link_bytes": links, **self._stores.ownership.fill}
+        gauges.refresh(self._hosts, self._loads, lags, queues, self._settings.ticks_held_max)
 
     def status(self) -> dict[str, Any]:
         """What an operator asks first, as plain data."""

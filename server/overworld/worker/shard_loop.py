@@ -293,7 +293,9 @@ class ShardLoop:
         telemetry.tick_late_seconds.observe(late_ns / 1e9)
         if inputs:
             telemetry.inputs_applied_total.inc(inputs)
-        if took_ns > self._interval_us * 1000:
+        budget_ns = self._interval_us * 1000
+        telemetry.tick_budget_used.observe(took_ns / budget_ns)
+        if took_ns > budget_ns:
             telemetry.tick_over_budget_total.inc()
 
     # ------------------------------------------------------------ when
