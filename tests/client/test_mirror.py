@@ -268,6 +268,20 @@ HEAD = pb.TickHead(shard=0, epoch=1, tick=2)
 SHIP_ROW = [1, 2, 3, 4, 5, 6]
 
 
+def test_restated_rows_are_what_they_are_told_to_be() -> None:
+    world = Watched()
+    world.truth.shards[0][SHIP] |= {3: [5, 5, 1, 2, 3, 4], 9: [6, 6, 0, 0, 7, 8]}
+    world.take(world.play(Turn(0, [], None, False)))
+    before = world.mirror.picture(0)
+    told = pb.Cell(cell=0, restated=[1, 1 | 8, 7, 9, -1, -2, 55])
+    assert world.take(pb.Frame(heads=[pb.TickHead(shard=0, epoch=1, tick=4)], updates=[told]))
+    (x, y), other = before[0][3:5], world.mirror.picture(0)[1]
+    assert world.mirror.picture(0)[0][3:] == (x + 3, y + 6, 1, 2, 3, 4)
+    assert other[3:] == (7, 9, -1, -2, 7, 55)
+    assert world.take(pb.Frame(heads=[pb.TickHead(shard=0, epoch=1, tick=5)]))
+    assert world.mirror.picture(0)[1][3:] == (6, 7, -1, -2, 7, 55)
+
+
 @pytest.mark.parametrize(
     ("frame", "reason"),
     [
@@ -290,6 +304,11 @@ SHIP_ROW = [1, 2, 3, 4, 5, 6]
         (pb.Frame(heads=[HEAD], updates=[pb.Cell(cell=0, changed=[0, 1, 1])]), "cut short"),
         (pb.Frame(heads=[HEAD], updates=[pb.Cell(cell=0, changed=[0, 12, 1])]), "cut short"),
         (pb.Frame(heads=[HEAD], updates=[pb.Cell(cell=0, changed=[0])]), "cut short"),
+        (pb.Frame(heads=[HEAD], updates=[pb.Cell(cell=0, restated=[1, 4, 1])]), "not there"),
+        (pb.Frame(heads=[HEAD], updates=[pb.Cell(cell=0, restated=[-1, 4, 1])]), "gaps"),
+        (pb.Frame(heads=[HEAD], updates=[pb.Cell(cell=0, restated=[0, 1, 1, 1, 1])]), "cut short"),
+        (pb.Frame(heads=[HEAD], updates=[pb.Cell(cell=0, restated=[0, 2, 1, 1])]), "its place"),
+        (pb.Frame(heads=[HEAD], updates=[pb.Cell(cell=0, restated=[0, 0])]), "mask"),
         (pb.Frame(heads=[HEAD], views=[pb.View(entered=[12])]), "does not exist"),
         (pb.Frame(heads=[HEAD], keyframes=[pb.Cell(cell=0, added=[9], columns=SHIP_ROW)]), "does not enter"),
         (

@@ -312,10 +312,13 @@ export class Mirror extends Emitter {
     const rows = this.#rowsOf(held, update)
     if (update.removed.length) rows.remove(update.removed, (row) => this.#rowLeaves(held, rows, row))
     this.#insert(held, rows, update)
-    rows.change(update.changed, (row, mask) => {
+    /** @param {number} row @param {number} mask */
+    const note = (row, mask) => {
       const id = rows.ids[row]
       this.#masks.set(id, (this.#masks.get(id) ?? 0) | mask)
-    })
+    }
+    rows.change(update.changed, note)
+    if (update.restated.length) rows.restate(update.restated, held.x0, held.y0, note)
   }
 
   /** @param {import('./wire.js').View} view */
@@ -339,7 +342,7 @@ export class Mirror extends Emitter {
   /** @param {import('./wire.js').Cell} keyframe */
   #keyframe(keyframe) {
     if (!this.#entered.has(keyframe.cell)) throw new MirrorError(`keyframe of cell ${keyframe.cell}, which is not entered`)
-    if (keyframe.removed.length || keyframe.changed.length) throw new MirrorError('a keyframe only adds')
+    if (keyframe.removed.length || keyframe.changed.length || keyframe.restated.length) throw new MirrorError('a keyframe only adds')
     const held = this.#cells.get(keyframe.cell)
     if (!held) return
     const rows = this.#rowsOf(held, keyframe)

@@ -158,6 +158,41 @@ export class Rows {
     }
   }
 
+  /**
+   * Applies restated rows: index (gap-coded), mask, then each present group's values as they are at this tick.
+   *
+   * @param {readonly number[]} records
+   * @param {number} x0
+   * @param {number} y0
+   * @param {(row: number, mask: number) => void} changed
+   */
+  restate(records, x0, y0, changed) {
+    const { layout, columns } = this
+    const first = layout.moves ? 2 : 0
+    let at = 0
+    let row = -1
+    while (at < records.length) {
+      if (at + 2 > records.length) throw new MirrorError(`${layout.name}: a restated row is cut short`)
+      const gap = records[at++]
+      const mask = records[at++]
+      row += gap + 1
+      if (gap < 0 || row >= this.count) throw new MirrorError(`${layout.name}: restated row ${row} of ${this.count}`)
+      if (mask <= 0 || mask >= 2 ** layout.groups) throw new MirrorError(`${layout.name}: restated mask ${mask}`)
+      if (layout.moves && mask & 2) throw new MirrorError(`${layout.name}: a restated row has its place with its velocity`)
+      if (layout.moves && mask & 1) {
+        columns[0][row] = x0 + records[at++]
+        columns[1][row] = y0 + records[at++]
+        columns[2][row] = records[at++]
+        columns[3][row] = records[at++]
+      }
+      for (let bit = first; bit < layout.groups; bit++) {
+        if (mask & (1 << bit)) columns[bit + first][row] = records[at++]
+      }
+      if (at > records.length) throw new MirrorError(`${layout.name}: a restated row is cut short`)
+      changed(row, mask)
+    }
+  }
+
   /** @param {number} row @param {number} mask @param {readonly number[]} records @param {number} at */
   #changeMoving(row, mask, records, at) {
     const [x, y, vx, vy] = this.columns

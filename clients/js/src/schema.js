@@ -38,7 +38,7 @@ export const TICK_HEAD = /** @satisfies {Table} */ (/** @type {const} */ ({
   tick_interval_us: [4, 'uint32'],
 }))
 
-/** @typedef {{cell: number, kind: number, removed: number[], added: number[], columns: number[], changed: number[]}} Cell */
+/** @typedef {{cell: number, kind: number, removed: number[], added: number[], columns: number[], changed: number[], restated: number[]}} Cell */
 export const CELL = /** @satisfies {Table} */ (/** @type {const} */ ({
   cell: [1, 'uint32'],
   kind: [2, 'uint32'],
@@ -46,6 +46,7 @@ export const CELL = /** @satisfies {Table} */ (/** @type {const} */ ({
   added: [4, 'uint53s'],
   columns: [5, 'sint32s'],
   changed: [6, 'sint32s'],
+  restated: [7, 'sint32s'],
 }))
 
 /** @typedef {{entered: number[], left: number[]}} View */

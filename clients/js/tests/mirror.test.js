@@ -81,6 +81,17 @@ test('removed, added, changed: each into the order the one before left', () => {
   assert.deepEqual(told, ['remove 5 gone', 'remove 12 gone', 'add 7', 'add 20', 'change 9 8'])
 })
 
+test('a restated row is what it is told to be, whatever it was', () => {
+  const mirror = watching()
+  const told = diary(mirror)
+  const restated = [1, 1 | 8, 7, -3, -1, 2, 55]
+  give(mirror, tick(13, { updates: [{ cell: 0, kind: 0, removed: [0] }, { cell: 0, kind: 0, restated }] }))
+  const { x, y, vx, vy, hp } = /** @type {any} */ (mirror.get(12))
+  assert.deepEqual([x, y, vx, vy, hp], [7, -3, -1, 2, 55])
+  assert.equal(mirror.get(9)?.x, 20 + 3 * 5)
+  assert.deepEqual(told, ['remove 5 gone', 'change 12 9'])
+})
+
 test('crossing into another cell is one entity going on', () => {
   const mirror = watching()
   give(mirror, tick(11, { views: [{ entered: [1] }] }))
@@ -288,6 +299,10 @@ const BROKEN = [
   ['a change record cut short', { updates: [{ cell: 0, kind: 0, changed: [0, 3, 0, 0] }] }],
   ['an index without a mask', { updates: [{ cell: 0, kind: 0, changed: [0] }] }],
   ['a mask beyond the groups', { updates: [{ cell: 0, kind: 0, changed: [0, 16, 1] }] }],
+  ['a restated row that is not there', { updates: [{ cell: 0, kind: 0, restated: [3, 8, 1] }] }],
+  ['a restated row cut short', { updates: [{ cell: 0, kind: 0, restated: [0, 1, 1, 1, 1] }] }],
+  ['a restated place without its velocity', { updates: [{ cell: 0, kind: 0, restated: [0, 2, 1, 1] }] }],
+  ['a restated row without a group', { updates: [{ cell: 0, kind: 0, restated: [0, 0] }] }],
   ['an unknown kind', { updates: [{ cell: 0, kind: 2, added: [6], columns: [] }] }],
   ['a cell outside the world', { views: [{ entered: [24] }] }],
   ['a shard outside the world', { heads: [{ shard: 4, epoch: 1, tick: 1 }] }],

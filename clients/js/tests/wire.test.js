@@ -26,6 +26,7 @@ function randomFrame(random) {
   const some = (make, most = 4) => Array.from({ length: random.int(0, most + 1) }, make)
   const cell = () => ({
     cell: u32(), kind: u32(), removed: some(u32), added: some(id), columns: some(s32, 40), changed: some(s32, 40),
+    restated: some(s32, 40),
   }) // prettier-ignore
   const column = () => ({ name: text(), modulo: u32(), units_per_one: u32() })
   return {
@@ -83,7 +84,7 @@ test('concatenated frames are a frame', (t) => {
 test('unpacked and split repeated fields are joined', () => {
   const cell = field(0x12, [0x08, 7, 0x18, 1, 0x1a, 2, 2, 3, 0x18, 4, 0x20, 9])
   assert.deepEqual(decodeFrame(new Uint8Array(cell)).updates[0], {
-    cell: 7, kind: 0, removed: [1, 2, 3, 4], added: [9], columns: [], changed: [],
+    cell: 7, kind: 0, removed: [1, 2, 3, 4], added: [9], columns: [], changed: [], restated: [],
   }) // prettier-ignore
 })
 

@@ -57,10 +57,16 @@ class Rows:
                 self._change(changed[:], tick)
             except IndexError:
                 raise broken("a change record is cut short or names a row that is not there") from None
+        restated = piece.restated
+        if restated:
+            try:
+                self._restate(restated[:], corner, tick)
+            except (IndexError, ValueError):
+                raise broken("a restated row is cut short or is not there") from None
 
     def fill(self, piece: pb.Cell, corner: tuple[int, int], tick: int, bag: int) -> None:
         """Take a `Cell` of `Frame.keyframes` that belongs to `tick` and came in that bag. Raises WireError."""
-        if piece.removed or piece.changed:
+        if piece.removed or piece.changed or piece.restated:
             raise broken("a keyframe only adds")
         if self.ids:
             raise broken("two keyframes of the same kind in one cell")
@@ -130,6 +136,27 @@ class Rows:
                 i += 4
             else:
                 i = _apply(kind.plan(mask), row, values, i + 2, back)
+
+    def _restate(self, values: list[int], corner: tuple[int, int], tick: int) -> None:
+        kept, kind = self.kept, self.kind
+        at, i, end = -1, 0, len(values)
+        while i < end:
+            gap = values[i]
+            if gap < 0:
+                raise broken("row gaps are not negative")
+            at += gap + 1
+            plan = kind.plan(values[i + 1])
+            row = kept[at]
+            i += 2
+            if plan.position:
+                raise broken("a restated row has its place with its velocity")
+            if plan.velocity:
+                x, y, vx, vy = values[i : i + 4]
+                row[:4] = (x + corner[0] - vx * tick, y + corner[1] - vy * tick, vx, vy)
+                i += 4
+            for column, _ in plan.columns:
+                row[column] = values[i]
+                i += 1
 
     # ------------------------------------------------------------ queries
 

@@ -267,7 +267,8 @@ Global___TickHead: _TypeAlias = TickHead  # noqa: Y015
 class Cell(_message.Message):
     """What changed in one cell for one kind of entity (in Frame.updates), or the whole of it (in Frame.keyframes).
     Rows are the cell's entities of that kind sorted by entity id; both sides know that order, so rows go by index.
-    Apply in this order: removed, added, changed.
+    Apply in this order: removed, added, changed, restated. Several updates of one cell in one bag are applied one after
+    another.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -278,6 +279,7 @@ class Cell(_message.Message):
     ADDED_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
     CHANGED_FIELD_NUMBER: _builtins.int
+    RESTATED_FIELD_NUMBER: _builtins.int
     cell: _builtins.int
     kind: _builtins.int
     """Index into Welcome.kinds."""
@@ -303,6 +305,12 @@ class Cell(_message.Message):
         groups present, then each present group's differences. See proto/README.md, "Change groups".
         """
 
+    @_builtins.property
+    def restated(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Rows told anew, whatever the client believes of them: index (gap-coded, into the order after added), bit mask of the
+        groups told, then each one's values as they are at this tick. See proto/README.md, "Crowded cells".
+        """
+
     def __init__(
         self,
         *,
@@ -312,10 +320,11 @@ class Cell(_message.Message):
         added: _abc.Iterable[_builtins.int] | None = ...,
         columns: _abc.Iterable[_builtins.int] | None = ...,
         changed: _abc.Iterable[_builtins.int] | None = ...,
+        restated: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "cell", b"cell", "changed", b"changed", "columns", b"columns", "kind", b"kind", "removed", b"removed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "cell", b"cell", "changed", b"changed", "columns", b"columns", "kind", b"kind", "removed", b"removed", "restated", b"restated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

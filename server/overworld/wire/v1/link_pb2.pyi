@@ -341,19 +341,32 @@ class Watch(_message.Message):
     SHARD_FIELD_NUMBER: _builtins.int
     BEGIN_U32_FIELD_NUMBER: _builtins.int
     END_U32_FIELD_NUMBER: _builtins.int
+    SPLIT_U32_FIELD_NUMBER: _builtins.int
+    UNSPLIT_U32_FIELD_NUMBER: _builtins.int
+    FOCUS_FIELD_NUMBER: _builtins.int
     shard: _builtins.int
     begin_u32: _builtins.bytes
     end_u32: _builtins.bytes
+    split_u32: _builtins.bytes
+    """Which cells are to be split from now on, because somebody here cannot be told everything at every tick; and which
+    need not be any more. A cell stays split while any gateway wants it so.
+    """
+    unsplit_u32: _builtins.bytes
+    focus: _builtins.int
+    """1: tell from which plot each session of this gateway looks, 2: not any more, 0: as before."""
     def __init__(
         self,
         *,
         shard: _builtins.int = ...,
         begin_u32: _builtins.bytes = ...,
         end_u32: _builtins.bytes = ...,
+        split_u32: _builtins.bytes = ...,
+        unsplit_u32: _builtins.bytes = ...,
+        focus: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_u32", b"begin_u32", "end_u32", b"end_u32", "shard", b"shard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_u32", b"begin_u32", "end_u32", b"end_u32", "focus", b"focus", "shard", b"shard", "split_u32", b"split_u32", "unsplit_u32", b"unsplit_u32"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -389,6 +402,11 @@ class TickOutput(_message.Message):
     MOVED_SESSIONS_I64_FIELD_NUMBER: _builtins.int
     MOVED_SHARDS_U32_FIELD_NUMBER: _builtins.int
     MOVED_NUMBERS_I64_FIELD_NUMBER: _builtins.int
+    STREAM_PLACES_I64_FIELD_NUMBER: _builtins.int
+    STREAM_SIZES_U32_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
+    FOCUS_SESSIONS_I64_FIELD_NUMBER: _builtins.int
+    FOCUS_PLACES_I64_FIELD_NUMBER: _builtins.int
     shard: _builtins.int
     epoch: _builtins.int
     tick: _builtins.int
@@ -421,6 +439,15 @@ class TickOutput(_message.Message):
     """Sessions whose player lives in another shard now: attach there, `after` this shard and the message of that number."""
     moved_shards_u32: _builtins.bytes
     moved_numbers_i64: _builtins.bytes
+    stream_places_i64: _builtins.bytes
+    """Streams of split cells: piece i is `stream_sizes[i]` bytes of `streams`, ready Frame bytes (field 2 entries), ascending
+    by its place: (level * cells of the world + cell) * plots of a cell + plot.
+    """
+    stream_sizes_u32: _builtins.bytes
+    streams: _builtins.bytes
+    focus_sessions_i64: _builtins.bytes
+    """Sessions that look from another plot now, as cell * plots of a cell + plot."""
+    focus_places_i64: _builtins.bytes
     def __init__(
         self,
         *,
@@ -448,10 +475,15 @@ class TickOutput(_message.Message):
         moved_sessions_i64: _builtins.bytes = ...,
         moved_shards_u32: _builtins.bytes = ...,
         moved_numbers_i64: _builtins.bytes = ...,
+        stream_places_i64: _builtins.bytes = ...,
+        stream_sizes_u32: _builtins.bytes = ...,
+        streams: _builtins.bytes = ...,
+        focus_sessions_i64: _builtins.bytes = ...,
+        focus_places_i64: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_seqs_u32", b"ack_seqs_u32", "ack_sessions_i64", b"ack_sessions_i64", "closed_codes_u32", b"closed_codes_u32", "closed_sessions_i64", b"closed_sessions_i64", "epoch", b"epoch", "joined_seqs_u32", b"joined_seqs_u32", "joined_sessions_i64", b"joined_sessions_i64", "keyframe_cells_u32", b"keyframe_cells_u32", "keyframe_sizes_u32", b"keyframe_sizes_u32", "keyframes", b"keyframes", "moved_numbers_i64", b"moved_numbers_i64", "moved_sessions_i64", b"moved_sessions_i64", "moved_shards_u32", b"moved_shards_u32", "own_sessions_i64", b"own_sessions_i64", "own_sizes_u32", b"own_sizes_u32", "owns", b"owns", "shard", b"shard", "tick", b"tick", "tick_interval_us", b"tick_interval_us", "update_cells_u32", b"update_cells_u32", "update_sizes_u32", b"update_sizes_u32", "updates", b"updates", "view_cells_u32", b"view_cells_u32", "view_sessions_i64", b"view_sessions_i64"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_seqs_u32", b"ack_seqs_u32", "ack_sessions_i64", b"ack_sessions_i64", "closed_codes_u32", b"closed_codes_u32", "closed_sessions_i64", b"closed_sessions_i64", "epoch", b"epoch", "focus_places_i64", b"focus_places_i64", "focus_sessions_i64", b"focus_sessions_i64", "joined_seqs_u32", b"joined_seqs_u32", "joined_sessions_i64", b"joined_sessions_i64", "keyframe_cells_u32", b"keyframe_cells_u32", "keyframe_sizes_u32", b"keyframe_sizes_u32", "keyframes", b"keyframes", "moved_numbers_i64", b"moved_numbers_i64", "moved_sessions_i64", b"moved_sessions_i64", "moved_shards_u32", b"moved_shards_u32", "own_sessions_i64", b"own_sessions_i64", "own_sizes_u32", b"own_sizes_u32", "owns", b"owns", "shard", b"shard", "stream_places_i64", b"stream_places_i64", "stream_sizes_u32", b"stream_sizes_u32", "streams", b"streams", "tick", b"tick", "tick_interval_us", b"tick_interval_us", "update_cells_u32", b"update_cells_u32", "update_sizes_u32", b"update_sizes_u32", "updates", b"updates", "view_cells_u32", b"view_cells_u32", "view_sessions_i64", b"view_sessions_i64"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
