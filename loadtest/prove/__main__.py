@@ -37,6 +37,7 @@ CLAIMS = {
     "compare": "Overworld beside Colyseus, Node's ws and the bare kernel: one workload, one machine, one table",
     "loadtest-catches": "faults planted into the server make a load test fail, by name; a clean run passes",
     "loadtest-azure": "the Locust file for Azure Load Testing, run as its engines would, against a cluster here",
+    "crowd": "a thousand ships in view and a budget that does not cover them: near ones every tick, all every second",
     "costs": "milliseconds a tick, bytes an entity, gateway CPU a client",
 }
 

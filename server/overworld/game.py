@@ -58,6 +58,7 @@ from overworld.world.fields import (
     UInt16,
 )
 from overworld.world.grid import Grid
+from overworld.world.interest import Interest
 from overworld.world.messages import MessageColumns
 from overworld.world.rewind import PastRows
 from overworld.world.schema import (
@@ -97,6 +98,7 @@ __all__ = [
     "Int16",
     "Int32",
     "Int64",
+    "Interest",
     "Ints",
     "Message",
     "MessageColumns",
@@ -194,6 +196,8 @@ class Title:
     """How far back `Shard.rewind` looks, for kinds that declare `rewind = True`. 0: nothing is kept; it gives the
     present.
     """
+    interest: ClassVar[Interest] = Interest()
+    """What clients are told first where their budget does not cover all they see."""
     commit_level: ClassVar[int] = 1
     """What must have happened before players see a tick: 0 nothing, 1 journaled, 2 and on a replica, 3 and on disk."""
 
@@ -260,6 +264,7 @@ def contract_of(title: Title, world: str, seed: int = 0, grid: Grid | None = Non
             commit_level=kind.commit_level,
             messages=tuple(compile_message(m) for m in kind.messages),
             rewind_ticks=_rewind_ticks(kind, (grid or kind.world).tick_hz),
+            interest=kind.interest,
         )
     except (AttributeError, ValueError, TypeError) as error:
         raise TitleError(f"title {kind.__name__} cannot be used: {error}") from error

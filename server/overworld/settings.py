@@ -238,6 +238,12 @@ class GatewaySettings(_Settings):
     backlog_bytes_max: int = Field(256 << 10, ge=4096, le=64 << 20, description="Unread bytes before updates pause.")
     backlog_bytes_low: int = Field(32 << 10, ge=0, le=64 << 20, description="Unread bytes at which they go on.")
     kernel_buffer_bytes: int = Field(128 << 10, ge=4096, le=16 << 20, description="Send buffer of a socket's kernel.")
+    client_bytes_per_s: int = Field(
+        128 << 10,
+        ge=0,
+        le=1 << 30,
+        description="Updates for one client; in a crowd, what is near comes first. 0: no bound.",
+    )
     behind_s: float = Field(5.0, gt=0, le=300, description="How long updates may pause before the socket is closed.")
     world_wait_s: float = Field(20.0, gt=0, le=600, description="How long a session waits for a worker.")
     full_dilation: float = Field(

@@ -129,6 +129,7 @@ sessions_unattached_total = Counter(
 worker_loop_late_seconds = Histogram(
     "overworld_worker_loop_late_seconds", "How late a worker's event loop ran a timer", buckets=_FAST_S
 )
+stream_bytes = Counter("overworld_stream_bytes", "Bytes of split cells' streams, encoded once for all")
 output_bytes = Counter("overworld_output_bytes", "Bytes of tick outputs sent to gateways")
 
 # ---------------------------------------------------------------- worker: mail between shards
@@ -227,6 +228,22 @@ gateway_backlog_bytes = Gauge("overworld_gateway_backlog_bytes", "Bytes sent to 
 gateway_cells = Gauge("overworld_gateway_cells", "Cells that somebody here looks at")
 gateway_frames_total = Counter("overworld_gateway_frames", "World frames sent")
 gateway_frame_bytes_total = Counter("overworld_gateway_frame_bytes", "Bytes of the world frames sent")
+gateway_split_cells = Gauge(
+    "overworld_gateway_split_cells", "Cells that viewers here need split: their budget is short"
+)
+gateway_short_viewers = Gauge("overworld_gateway_short_viewers", "Viewers whose budget does not cover all they see")
+gateway_held_back_bytes = Counter(
+    "overworld_gateway_held_back_bytes",
+    "Bytes of updates that viewers' budgets did not cover, less what they got instead",
+)
+gateway_stream_pieces_total = Counter(
+    "overworld_gateway_stream_pieces",
+    "Pieces of split cells' streams joined into frames, by ticks between two",
+    ["ticks"],
+)
+gateway_over_budget_total = Counter(
+    "overworld_gateway_over_budget", "Frames larger than their viewers' budgets, all that can wait being left out"
+)
 gateway_fanout_seconds = Histogram(
     "overworld_gateway_fanout_seconds", "One tick of one shard sent to everyone here who sees it", buckets=_FAST_S
 )

@@ -277,9 +277,10 @@ def test_restated_rows_are_what_they_are_told_to_be() -> None:
     assert world.take(pb.Frame(heads=[pb.TickHead(shard=0, epoch=1, tick=4)], updates=[told]))
     (x, y), other = before[0][3:5], world.mirror.picture(0)[1]
     assert world.mirror.picture(0)[0][3:] == (x + 3, y + 6, 1, 2, 3, 4)
-    assert other[3:] == (7, 9, -1, -2, 7, 55)
+    half = CELL_SIZE // 2
+    assert other[3:] == (half + 7, half + 9, -1, -2, 7, 55)
     assert world.take(pb.Frame(heads=[pb.TickHead(shard=0, epoch=1, tick=5)]))
-    assert world.mirror.picture(0)[1][3:] == (6, 7, -1, -2, 7, 55)
+    assert world.mirror.picture(0)[1][3:] == (half + 6, half + 7, -1, -2, 7, 55)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from overworld.world.contract import WorldContract
 from overworld.world.fields import OWNER, SERVER, Angle, Int8, Int32, Motion, UInt8
 from overworld.world.grid import Grid
+from overworld.world.interest import Interest
 from overworld.world.schema import Column, Entity, Input, Kind, Player, compile_entity, compile_input, compile_player
 
 
@@ -112,6 +113,10 @@ CHANGES: dict[str, dict[str, Any]] = {
     "message": {"messages": CONTRACT.inputs},
     "input name": {"inputs": (replace(CONTRACT.inputs[0], name="Row"),)},
     "rewind": {"rewind_ticks": 5},
+    "interest rings": {"interest": Interest(rings=(5,))},
+    "interest sure": {"interest": Interest(sure=5)},
+    "interest plots": {"interest": Interest(plots=5)},
+    "pace": kind_with(pace=2),
     "what is rewound": {"rewind_ticks": 5, **kind_with(rewind=True)},
 }
 
@@ -137,7 +142,7 @@ def test_every_part_of_the_contract_and_of_its_pieces_is_covered_above() -> None
     assert {name.removeprefix("grid ") for name in CHANGES if name.startswith("grid ")} == {
         f.name for f in fields(Grid)
     }
-    assert {f.name for f in fields(Kind)} == {"name", "motion", "near", "owner", "server", "rewind"}
+    assert {f.name for f in fields(Kind)} == {"name", "motion", "near", "owner", "server", "rewind", "pace"}
 
 
 def test_all_the_changed_contracts_differ_from_each_other() -> None:

@@ -318,7 +318,10 @@ export class Mirror extends Emitter {
       this.#masks.set(id, (this.#masks.get(id) ?? 0) | mask)
     }
     rows.change(update.changed, note)
-    if (update.restated.length) rows.restate(update.restated, held.x0, held.y0, note)
+    if (update.restated.length) {
+      const half = Math.floor(/** @type {Grid} */ (this.grid).cell_size / 2)
+      rows.restate(update.restated, held.x0 + half, held.y0 + half, note)
+    }
   }
 
   /** @param {import('./wire.js').View} view */

@@ -162,11 +162,11 @@ export class Rows {
    * Applies restated rows: index (gap-coded), mask, then each present group's values as they are at this tick.
    *
    * @param {readonly number[]} records
-   * @param {number} x0
-   * @param {number} y0
+   * @param {number} middleX of the cell
+   * @param {number} middleY
    * @param {(row: number, mask: number) => void} changed
    */
-  restate(records, x0, y0, changed) {
+  restate(records, middleX, middleY, changed) {
     const { layout, columns } = this
     const first = layout.moves ? 2 : 0
     let at = 0
@@ -180,8 +180,8 @@ export class Rows {
       if (mask <= 0 || mask >= 2 ** layout.groups) throw new MirrorError(`${layout.name}: restated mask ${mask}`)
       if (layout.moves && mask & 2) throw new MirrorError(`${layout.name}: a restated row has its place with its velocity`)
       if (layout.moves && mask & 1) {
-        columns[0][row] = x0 + records[at++]
-        columns[1][row] = y0 + records[at++]
+        columns[0][row] = middleX + records[at++]
+        columns[1][row] = middleY + records[at++]
         columns[2][row] = records[at++]
         columns[3][row] = records[at++]
       }

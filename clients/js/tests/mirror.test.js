@@ -87,7 +87,8 @@ test('a restated row is what it is told to be, whatever it was', () => {
   const restated = [1, 1 | 8, 7, -3, -1, 2, 55]
   give(mirror, tick(13, { updates: [{ cell: 0, kind: 0, removed: [0] }, { cell: 0, kind: 0, restated }] }))
   const { x, y, vx, vy, hp } = /** @type {any} */ (mirror.get(12))
-  assert.deepEqual([x, y, vx, vy, hp], [7, -3, -1, 2, 55])
+  const half = GRID.cell_size / 2
+  assert.deepEqual([x, y, vx, vy, hp], [half + 7, half - 3, -1, 2, 55])
   assert.equal(mirror.get(9)?.x, 20 + 3 * 5)
   assert.deepEqual(told, ['remove 5 gone', 'change 12 9'])
 })

@@ -253,7 +253,7 @@ class Mirror(LightMirror):
             held = self._held.get(piece.cell)
             if held is not None:
                 rows = self._rows_of(held, piece)
-                rows.update(piece, held.corner, self._fresh[held.shard][1], self._bag)
+                rows.update(piece, held.corner, self._contract.cell_size // 2, self._fresh[held.shard][1], self._bag)
                 self._look_for_avatar(piece, rows)
             elif piece.cell >= self._contract.cell_count:
                 raise broken(f"cell {piece.cell} does not exist")

@@ -39,9 +39,9 @@ class Rows:
 
     # ------------------------------------------------------------ changes
 
-    def update(self, piece: pb.Cell, corner: tuple[int, int], tick: int, bag: int) -> None:
-        """Take a `Cell` of `Frame.updates` that belongs to `tick` and came in that bag. Raises WireError; the rows are
-        then worthless.
+    def update(self, piece: pb.Cell, corner: tuple[int, int], half: int, tick: int, bag: int) -> None:
+        """Take a `Cell` of `Frame.updates` that belongs to `tick` and came in that bag. `half`: of a cell's side.
+        Raises WireError; the rows are then worthless.
         """
         removed = piece.removed
         if removed:
@@ -60,7 +60,7 @@ class Rows:
         restated = piece.restated
         if restated:
             try:
-                self._restate(restated[:], corner, tick)
+                self._restate(restated[:], (corner[0] + half, corner[1] + half), tick)
             except (IndexError, ValueError):
                 raise broken("a restated row is cut short or is not there") from None
 
@@ -137,7 +137,7 @@ class Rows:
             else:
                 i = _apply(kind.plan(mask), row, values, i + 2, back)
 
-    def _restate(self, values: list[int], corner: tuple[int, int], tick: int) -> None:
+    def _restate(self, values: list[int], middle: tuple[int, int], tick: int) -> None:
         kept, kind = self.kept, self.kind
         at, i, end = -1, 0, len(values)
         while i < end:
@@ -152,7 +152,7 @@ class Rows:
                 raise broken("a restated row has its place with its velocity")
             if plan.velocity:
                 x, y, vx, vy = values[i : i + 4]
-                row[:4] = (x + corner[0] - vx * tick, y + corner[1] - vy * tick, vx, vy)
+                row[:4] = (x + middle[0] - vx * tick, y + middle[1] - vy * tick, vx, vy)
                 i += 4
             for column, _ in plan.columns:
                 row[column] = values[i]

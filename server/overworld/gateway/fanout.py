@@ -12,6 +12,7 @@ import numpy as np
 
 from overworld import telemetry
 from overworld.gateway import pieces
+from overworld.gateway.crowds import Budget, Crowds, hand_out
 from overworld.gateway.ticks import Tick
 from overworld.gateway.views import Group, Viewer, Views
 
@@ -36,8 +37,9 @@ class _Plan:
 class Fanout:
     """Sends ticks to viewers. Nothing here waits."""
 
-    def __init__(self, views: Views) -> None:
+    def __init__(self, views: Views, budget: Budget | None = None) -> None:
         self._views = views
+        self._crowds = Crowds(budget) if budget is not None and budget.bytes_per_s else None
         self._newest: dict[int, tuple[int, int]] = {}
         self._plans: dict[int, _Plan] = {}
         self.viewers: dict[int, Viewer] = {}
@@ -53,14 +55,17 @@ class Fanout:
         self._newest[shard] = mark
         return True
 
-    def deliver(self, tick: Tick) -> None:
-        """Send one tick."""
+    def deliver(self, tick: Tick, now_s: float = 0.0) -> None:
+        """Send one tick. `now_s` is monotonic; budgets are counted by it."""
         self._forget_stale(tick.shard)
         addressed = self._move(tick)
+        for session, place in tick.focuses:
+            if session in self.viewers:
+                self._views.refocus(self.viewers[session], place)
         self._give_keyframes(tick)
         addressed += self._give_acks(tick)
         addressed += self._give_owns(tick)
-        self._send(tick)
+        self._send(tick, now_s)
         self._send_rest(addressed)
 
     # ------------------------------------------------------------ a viewer reads too slowly, or reads again
@@ -139,7 +144,7 @@ class Fanout:
                 addressed.append(viewer)
         return addressed
 
-    def _send(self, tick: Tick) -> None:
+    def _send(self, tick: Tick, now_s: float) -> None:
         plan = self._plan(tick.shard)
         if not plan.groups:
             return
@@ -148,23 +153,47 @@ class Fanout:
         cuts = tick.update_offsets[np.searchsorted(tick.update_cells, plan.bounds)].tolist()
         run_bytes = [updates[begin:end] for begin, end in zip(cuts[::2], cuts[1::2], strict=True)]
         head = _ROOM + pieces.head(tick.shard, tick.epoch, tick.tick, tick.tick_interval_us)
+        if self._crowds is not None and (tick.streams is not None or self._views.short):
+            self._send_streams(tick, plan, run_bytes, head, self._crowds, now_s)
+            return
         frames = total = at = 0
         for group, runs in zip(plan.groups, plan.run_counts, strict=True):
             frame = bytearray(head)
             frame += b"".join(run_bytes[at : at + runs])
             at += runs
-            shared = len(frame)
-            for viewer in group.viewers:
-                if viewer.extra:
-                    frame += viewer.extra
-                    viewer.extra = _NOTHING
-                    total += len(frame) - shared
-                    viewer.send(frame, HEADROOM_BYTES)
-                    del frame[shared:]
-                else:
-                    viewer.send(frame, HEADROOM_BYTES)
+            shared = len(frame) - HEADROOM_BYTES
+            group.bytes += shared
+            total += hand_out(frame, HEADROOM_BYTES, group.viewers) + len(group.viewers) * shared
             frames += len(group.viewers)
-            total += len(group.viewers) * (shared - HEADROOM_BYTES)
+        telemetry.gateway_frames_total.inc(frames)
+        telemetry.gateway_frame_bytes_total.inc(total)
+
+    def _send_streams(
+        self, tick: Tick, plan: _Plan, run_bytes: list[bytes], head: bytes, crowds: Crowds, now_s: float
+    ) -> None:
+        """The same where cells are split, or somebody's budget is short."""
+        lanes = crowds.lanes(tick.streams, plan.bounds)
+        frames = total = at = 0
+        for group, runs in zip(plan.groups, plan.run_counts, strict=True):
+            frame = bytearray(head)
+            frame += b"".join(run_bytes[at : at + runs])
+            every = lanes.every(at, runs) if lanes is not None else _NOTHING
+            group.bytes += len(frame) - HEADROOM_BYTES + len(every)
+            if lanes is not None:
+                frame += lanes.floor(at, runs)
+            at += runs
+            shared = len(frame) - HEADROOM_BYTES
+            if group.parties is None:
+                frame += every
+                total += hand_out(frame, HEADROOM_BYTES, group.viewers)
+                total += len(group.viewers) * (len(frame) - HEADROOM_BYTES)
+            else:
+                for party in group.parties.values():
+                    mine = frame + crowds.boosts(party, tick.shard, lanes, shared, len(every), now_s)
+                    total += hand_out(mine, HEADROOM_BYTES, party.viewers)
+                    total += len(party.viewers) * (len(mine) - HEADROOM_BYTES)
+            frames += len(group.viewers)
+        crowds.count(lanes)
         telemetry.gateway_frames_total.inc(frames)
         telemetry.gateway_frame_bytes_total.inc(total)
 

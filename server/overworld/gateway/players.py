@@ -17,6 +17,7 @@ from overworld.errors import LinkError, StoreError, WireError
 from overworld.gateway import pieces
 from overworld.gateway.codes import CloseCode, worker_reason
 from overworld.gateway.connection import Connection
+from overworld.gateway.crowds import Budget
 from overworld.gateway.fanout import Fanout
 from overworld.gateway.goodbyes import Goodbye, Goodbyes
 from overworld.gateway.inputs import Forward, InputColumns, InputRules
@@ -73,12 +74,14 @@ class Players:
         self._grid = contract.grid
         self._directory = directory
         self._welcomes = Welcomes(contract, settings)
-        self._views = Views(contract.grid)
+        budget = Budget(contract.grid, contract.interest, settings.client_bytes_per_s)
+        self._views = Views(contract.grid, budget)
+        self._weighed_s = self.now_s()
         self._goodbyes = Goodbyes()
         self._queue: JoinQueue[Connection] = JoinQueue(settings.queue_places_max, settings.queue_rate_per_s)
         self._full_interval_us = round(contract.grid.tick_interval_us * settings.full_dilation)
         self.suspicion = Suspicion()
-        self._fanout = Fanout(self._views)
+        self._fanout = Fanout(self._views, budget)
         self._connections: dict[Connection, None] = {}
         self._sessions: dict[int, Connection] = {}
         self._inputs: dict[int, InputColumns] = {}
@@ -108,6 +111,10 @@ class Players:
             if self.paused:
                 connection.session.wait_on(now_s)
             connection.sweep(now_s)
+        if now_s > self._weighed_s:
+            self._views.weigh(now_s - self._weighed_s)
+            self._weighed_s = now_s
+            self._flush_watches_soon()
 
     def measure(self) -> None:
         """Bring the gauges up to date."""
@@ -129,6 +136,8 @@ class Players:
         for queue, fill in fills.items():
             telemetry.queue_fill.labels(queue).set(fill)
         telemetry.gateway_cells.set(self._views.cells)
+        telemetry.gateway_split_cells.set(self._views.split_cells)
+        telemetry.gateway_short_viewers.set(self._views.short_viewers)
         telemetry.gateway_behind.set(sum(viewer.behind for viewer in self._fanout.viewers.values()))
 
     async def close(self) -> None:
@@ -330,7 +339,7 @@ class Players:
         with telemetry.gateway_fanout_seconds.time():
             ending = [(self._attached(session, tick.shard, "close_stale"), code) for session, code in tick.closed]
             self._join(tick)
-            self._fanout.deliver(tick)
+            self._fanout.deliver(tick, self.now_s())
             # After the acks: for the shard it leaves they are the last.
             self._follow(tick)
             self._end(ending)
@@ -425,6 +434,11 @@ class Players:
             link = self.routing.link_of(shard)
             if link is not None:
                 watch = link_pb2.Watch(shard=shard, begin_u32=_u32(begin), end_u32=_u32(end))
+                link.send(LinkMessage(watch=watch))
+        for shard, split, unsplit, focus in self._views.take_splits():
+            link = self.routing.link_of(shard)
+            if link is not None:
+                watch = link_pb2.Watch(shard=shard, split_u32=_u32(split), unsplit_u32=_u32(unsplit), focus=focus)
                 link.send(LinkMessage(watch=watch))
 
     def _living_in(self, shard: int) -> list[Connection]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from overworld.errors import LinkError
+from overworld.wire.cells import Streams
 from overworld.wire.v1.link_pb2 import TickOutput
 from overworld.world.grid import Grid
 
@@ -45,6 +46,10 @@ class Tick:
     """(session, last input applied before)"""
     moved: list[tuple[int, int, int]]
     """(session, shard its player lives in now, number of the message that carried it there)"""
+    streams: Streams | None = None
+    """What changed in split cells; None where there is nothing."""
+    focuses: list[tuple[int, int]] = field(default_factory=list)
+    """(session, place it looks from)"""
 
 
 def decode(output: TickOutput, grid: Grid) -> Tick:
@@ -67,6 +72,8 @@ def decode(output: TickOutput, grid: Grid) -> Tick:
         closed=_pairs(output.closed_sessions_i64, output.closed_codes_u32),
         joined=_pairs(output.joined_sessions_i64, output.joined_seqs_u32),
         moved=_moved(output, grid.shard_count),
+        streams=_streams(output),
+        focuses=_focuses(output),
     )
     if bool((cells[1:] < cells[:-1]).any()):
         raise LinkError("update cells do not ascend")
@@ -88,6 +95,23 @@ def _moved(output: TickOutput, shard_count: int) -> list[tuple[int, int, int]]:
         if shard >= shard_count or shard == output.shard or number < 1:
             raise LinkError(f"a move from shard {output.shard} to {shard} of {shard_count} by message {number}")
     return moved
+
+
+def _streams(output: TickOutput) -> Streams | None:
+    if not output.stream_places_i64 and not output.stream_sizes_u32 and not output.streams:
+        return None
+    places = np.array(_i64(output.stream_places_i64), np.int64)
+    offsets = _offsets(_u32(output.stream_sizes_u32), len(places), len(output.streams))
+    if bool((places[1:] <= places[:-1]).any()) or (len(places) and int(places[0]) < 0):
+        raise LinkError("places of streams do not ascend")
+    return Streams(places, offsets, output.streams)
+
+
+def _focuses(output: TickOutput) -> list[tuple[int, int]]:
+    sessions, places = _i64(output.focus_sessions_i64), _i64(output.focus_places_i64)
+    if len(sessions) != len(places) or min(places, default=0) < 0:
+        raise LinkError(f"{len(places)} places of {len(sessions)} sessions")
+    return list(zip(sessions, places, strict=True))
 
 
 def _u32(column: bytes) -> U32:

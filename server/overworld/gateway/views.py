@@ -19,7 +19,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from overworld.gateway.crowds import SHORT_ABOVE, SHORT_BELOW, Budget, Party
 from overworld.world.grid import Grid
+from overworld.world.interest import Interest
 
 Ints = npt.NDArray[np.int64]
 
@@ -32,11 +34,13 @@ class Viewer:
         "behind",
         "center",
         "extra",
+        "focus",
         "group",
         "held",
         "kept_ack",
         "kept_own",
         "owed",
+        "party",
         "send",
         "session",
     )
@@ -48,8 +52,12 @@ class Viewer:
         self.acked = acked
         """Is told the last input applied."""
         self.group: Group | None = None
+        self.party: Party | None = None
+        """Whom it shares bytes with where its group is short."""
         self.center = -1
         """The cell it looks from; -1 before the first."""
+        self.focus = -1
+        """The plot it looks from, as a place; -1 where that is not known."""
         self.held: set[int] = set()
         """Cells the client holds."""
         self.extra = b""
@@ -62,24 +70,33 @@ class Viewer:
 
 
 class Group:
-    """Viewers who look from one cell. `runs`: for each shard in view its cells, int64 (first, end, first, end, ...)."""
+    """Viewers who look from one cell. `runs`: for each shard in view its cells, int64 (first, end, first, end, ...).
+    `bytes`: what they would each have got since the last weighing, all budgets being long enough; `bytes_per_s` the
+    mean of it. `parties`, by place: where the budget is not long enough, else None.
+    """
 
-    __slots__ = ("cells", "center", "runs", "viewers")
+    __slots__ = ("bytes", "bytes_per_s", "cells", "center", "parties", "runs", "viewers")
 
     def __init__(self, grid: Grid, center: int) -> None:
         self.center = center
         self.cells = _cells(grid, center)
         self.runs = _runs(grid, center)
         self.viewers: dict[Viewer, None] = {}
+        self.bytes = 0
+        self.bytes_per_s = 0.0
+        self.parties: dict[int, Party] | None = None
 
 
 class _Cell:
-    """A cell somebody looks at: how many do, whether a keyframe is on its way, and who waits for one."""
+    """A cell somebody looks at: how many do, whether a keyframe is on its way, who waits for one, and how many short
+    groups see it.
+    """
 
-    __slots__ = ("asked", "awaiting", "viewers")
+    __slots__ = ("asked", "awaiting", "short", "viewers")
 
     def __init__(self) -> None:
         self.viewers = 0
+        self.short = 0
         self.asked = False
         self.awaiting: dict[Viewer, None] = {}
 
@@ -87,8 +104,10 @@ class _Cell:
 class Views:
     """All viewers of one gateway."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, budget: Budget | None = None) -> None:
         self._grid = grid
+        self._budget = budget or Budget(grid, Interest(), 0)
+        self._plots = self._budget.interest.plots
         # `grid.shard_of_cell` in numbers at hand: it is asked for every cell that a view gains or loses.
         self._cells_x, self._shards_x = grid.cells_x, grid.shards[0]
         self._shard_cells_x, self._shard_cells_y = grid.shard_cells_x, grid.shard_cells_y
@@ -99,6 +118,10 @@ class Views:
         self._begin: defaultdict[int, dict[int, None]] = defaultdict(dict)
         self._end: defaultdict[int, dict[int, None]] = defaultdict(dict)
         self._rekeying: set[int] = set()
+        self._split: defaultdict[int, dict[int, bool]] = defaultdict(dict)
+        self._focus: dict[int, bool] = {}
+        self.short = 0
+        """Groups whose viewers' budget does not cover all they see."""
         self.generation: defaultdict[int, int] = defaultdict(int)
         """Per shard a number that changes when the groups that see it do."""
 
@@ -121,14 +144,23 @@ class Views:
     def place(self, viewer: Viewer, center: int) -> list[int]:
         """The viewer looks from this cell now. Returns the cells its client must forget, ascending."""
         old = viewer.group
+        if old is not None and old.center == center:
+            return []
         before = old.cells if old is not None else frozenset()
         group = self._group(center)
         group.viewers[viewer] = None
         viewer.group, viewer.center = group, center
-        if old is not None and old is not group:
+        party = viewer.party
+        if old is not None:
             self._leave(old, viewer)
+        if group.parties is not None:
+            self._seat(viewer, group, party)
         for cell in group.cells - before:
             self._look(viewer, cell)
+        if party is not None and group.parties is None:
+            # It comes out of a crowd: not everything is to be sent for as long as it takes to find that out again.
+            viewer.party = party
+            self.shorten(group)
         gone = before - group.cells
         for cell in gone:
             self._look_away(viewer, cell)
@@ -172,6 +204,10 @@ class Views:
                 entry.awaiting.update(group.viewers)
                 entry.asked = True
                 self._begin[shard][cell] = None
+                if entry.short:
+                    self._split[shard][cell] = True
+        if self.short:
+            self._focus[shard] = True
 
     def lost(self, shard: int) -> None:
         """The shard's owner cannot be reached: what clients hold of it is stale from its next output on."""
@@ -209,6 +245,106 @@ class Views:
         self._end.clear()
         return taken
 
+    # ------------------------------------------------------------ budgets
+
+    def weigh(self, passed_s: float) -> None:
+        """So much time has passed since this was last asked: find out whose budget is short, and whose no longer is."""
+        limit = self._budget.bytes_per_s
+        for group in self._groups.values():
+            group.bytes_per_s += (group.bytes / passed_s - group.bytes_per_s) / 2
+            group.bytes = 0
+            if not limit:
+                continue
+            if group.parties is None and group.bytes_per_s > limit * SHORT_ABOVE:
+                self.shorten(group)
+            elif group.parties is not None and group.bytes_per_s < limit * SHORT_BELOW:
+                self._relieve(group)
+                group.parties = None
+                for viewer in group.viewers:
+                    viewer.party = None
+
+    def shorten(self, group: Group) -> None:
+        """The budget of a group's viewers is short: have its cells split, and tell its viewers apart."""
+        group.parties = {}
+        for viewer in group.viewers:
+            self._seat(viewer, group, viewer.party)
+        self.short += 1
+        if self.short == 1:
+            self._focus = dict.fromkeys(self._routed, True)
+        for cell in group.cells:
+            entry = self._cells[cell]
+            entry.short += 1
+            if entry.short == 1:
+                self._ask_split(cell, True)
+
+    def refocus(self, viewer: Viewer, place: int) -> None:
+        """The viewer looks from another plot."""
+        viewer.focus = place
+        group, party = viewer.group, viewer.party
+        if group is None or group.parties is None or party is None or party.focus == place:
+            return
+        self._unseat(viewer, group)
+        self._seat(viewer, group, party)
+
+    def take_splits(self) -> list[tuple[int, list[int], list[int], int]]:
+        """(shard, cells to split, cells not to split any more, focus as in `Watch.focus`) since last asked; for shards
+        that can be reached.
+        """
+        taken = []
+        for shard in sorted(self._split.keys() | self._focus.keys()):
+            wishes = sorted(self._split.get(shard, {}).items())
+            focus = 0 if shard not in self._focus else 1 if self._focus[shard] else 2
+            taken.append((shard, [c for c, on in wishes if on], [c for c, on in wishes if not on], focus))
+        self._split.clear()
+        self._focus.clear()
+        return taken
+
+    @property
+    def split_cells(self) -> int:
+        """Cells that short groups see."""
+        return sum(entry.short > 0 for entry in self._cells.values())
+
+    @property
+    def short_viewers(self) -> int:
+        """Viewers of short groups."""
+        return sum(len(group.viewers) for group in self._groups.values() if group.parties is not None)
+
+    def _relieve(self, group: Group) -> None:
+        self.short -= 1
+        if not self.short:
+            self._focus = dict.fromkeys(self._routed, False)
+        for cell in group.cells:
+            entry = self._cells[cell]
+            entry.short -= 1
+            if not entry.short:
+                self._ask_split(cell, False)
+
+    def _ask_split(self, cell: int, on: bool) -> None:
+        shard = self._shard_of(cell)
+        if shard in self._routed:
+            self._split[shard][cell] = on
+
+    def _seat(self, viewer: Viewer, group: Group, before: Party | None) -> None:
+        assert group.parties is not None
+        side = self._plots
+        place = viewer.focus if viewer.focus >= 0 else group.center * side * side + (side // 2) * (side + 1)
+        party = group.parties.get(place)
+        if party is None:
+            party = group.parties[place] = Party(self._budget, group.center, place)
+        if before is not None:
+            party.inherit(before)
+        party.viewers[viewer] = None
+        viewer.party = party
+
+    def _unseat(self, viewer: Viewer, group: Group) -> None:
+        party = viewer.party
+        assert party is not None
+        assert group.parties is not None
+        viewer.party = None
+        del party.viewers[viewer]
+        if not party.viewers:
+            del group.parties[party.focus]
+
     # ------------------------------------------------------------ inside
 
     def _group(self, center: int) -> Group:
@@ -222,8 +358,12 @@ class Views:
 
     def _leave(self, group: Group, viewer: Viewer) -> None:
         del group.viewers[viewer]
+        if group.parties is not None:
+            self._unseat(viewer, group)
         if group.viewers:
             return
+        if group.parties is not None:
+            self._relieve(group)
         del self._groups[group.center]
         for shard in group.runs:
             of_shard = self._shards[shard]
@@ -256,14 +396,15 @@ class Views:
         shard = self._shard_of(cell)
         if shard in self._routed:
             self._end[shard][cell] = None
+            self._split[shard].pop(cell, None)
 
     def _shard_of(self, cell: int) -> int:
         cy, cx = divmod(cell, self._cells_x)
         return cy // self._shard_cells_y * self._shards_x + cx // self._shard_cells_x
 
     def _drop_requests(self, shard: int) -> None:
-        self._begin.pop(shard, None)
-        self._end.pop(shard, None)
+        for requests in (self._begin, self._end, self._split, self._focus):
+            requests.pop(shard, None)
 
 
 @lru_cache(maxsize=65_536)

@@ -14,12 +14,13 @@ from overworld.game import InputColumns, Inputs, Title
 from overworld.shard.borders import Borders, columns_of
 from overworld.shard.digest import state_digest
 from overworld.shard.inputs import SessionEvent, TickInputs, TickOutcome, no_ints
-from overworld.shard.interest import view_cells
+from overworld.shard.interest import Focus, view_cells
 from overworld.shard.owns import Owns
 from overworld.shard.replication import Replication
 from overworld.shard.sessions import Sessions
-from overworld.wire.cells import CellUpdates
+from overworld.wire.cells import CellUpdates, Streams
 from overworld.world.contract import WorldContract
+from overworld.world.interest import Places
 from overworld.world.state import Shard
 
 Ints = npt.NDArray[np.int64]
@@ -44,7 +45,10 @@ class ShardCore:
             }
         )
         self._owns = Owns()
-        self._replication = Replication(contract.grid, index, self.shard.tables)
+        self._replication = Replication(contract.grid, index, self.shard.tables, contract.interest)
+
+        self.places = Places(contract.grid, contract.interest)
+        self._focus = Focus(contract.grid, self.places, contract.grid.tick_hz)
 
     @property
     def tick(self) -> int:
@@ -107,6 +111,21 @@ class ShardCore:
     def encode(self) -> CellUpdates:
         """What changed in every cell since the last call. Call once after each step."""
         return self._replication.updates()
+
+    def split(self, cells: Ints) -> None:
+        """From the next `encode` on exactly these world cells (of this shard) are split."""
+        self._replication.split(cells)
+
+    @property
+    def streams(self) -> Streams | None:
+        """What changed in split cells at the last `encode`."""
+        return self._replication.streams
+
+    def focus(self) -> tuple[Ints, Ints]:
+        """Sessions that look from another plot than was told last, and which: at most once a tick, where somebody
+        asks.
+        """
+        return self._focus.changes(self.shard.tables, self.shard.players)
 
     def keyframes(self, cells: Ints) -> CellUpdates:
         """The whole of these world cells, as of the last `encode`. Cells without entities are left out."""

@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from overworld.errors import TitleError
+from overworld.shard.streams import SplitCells
 from overworld.wire import cells as wire
 from overworld.wire import varint
-from overworld.wire.cells import ADDED, CHANGED, COLUMNS, REMOVED, CellUpdates, Part
+from overworld.wire.cells import ADDED, CHANGED, COLUMNS, REMOVED, CellUpdates, Part, Streams
 from overworld.world.fields import WIRE_MAX
 from overworld.world.grid import Grid
+from overworld.world.interest import Interest
 from overworld.world.schema import Kind
 from overworld.world.table import Table
 
@@ -57,7 +59,7 @@ def layout_of(kind: Kind) -> _Layout:
 class Replication:
     """One shard's outgoing picture. Pure; the baselines live in each table's shadow."""
 
-    def __init__(self, grid: Grid, shard: int, tables: list[Table]) -> None:
+    def __init__(self, grid: Grid, shard: int, tables: list[Table], interest: Interest | None = None) -> None:
         self._grid = grid
         x0, y0, _, _ = grid.bounds(shard)
         self._origin_x, self._origin_y = x0 // grid.cell_size, y0 // grid.cell_size
@@ -65,14 +67,35 @@ class Replication:
         self._layouts = [layout_of(t.kind) for t in tables]
         self._starts: list[Ints] = [np.zeros(1, np.int64) for _ in tables]
         self._orders: list[Ints] = [np.zeros(0, np.int64) for _ in tables]
+        cells = np.arange(grid.shard_cells_x * grid.shard_cells_y, dtype=np.int64)
+        self._split = SplitCells(grid, interest or Interest(), tables, self._world(cells))
+        self.streams: Streams | None = None
+        """What the last `updates` has of split cells' changes; None where no cell is split, or nothing changed in
+        any.
+        """
+
+    def split(self, cells: Ints) -> None:
+        """From the next tick on exactly these world cells (of this shard) are split: what changes in them is in
+        `streams`, no longer in `updates`. What comes and leaves stays there.
+        """
+        wanted = np.zeros(len(self._split.mask), np.bool_)
+        wanted[self._local(cells)] = True
+        self._split.choose(wanted)
 
     def updates(self) -> CellUpdates:
         """Everything that changed since the last call; afterwards watchers are taken to know it. Call once a tick,
         after the step.
         """
         parts: list[Part] = []
+        split = self._split
+        split.begin_tick()
         for kind in range(len(self._tables)):
             self._table_updates(kind, parts)
+        self.streams = None
+        if split.any:
+            streams = [part for kind, table in enumerate(self._tables) if (part := split.part(kind, table)) is not None]
+            self.streams = wire.write_streams(streams, split.places.cells_of)
+            split.end_tick()
         return wire.write(parts)
 
     def keyframes(self, cells: Ints) -> CellUpdates:
@@ -119,6 +142,8 @@ class Replication:
             rows = order[changed[order]]
             self._change_rows(kind, table, layout, difference[:, rows], rows, parts)
         if len(came):
+            if self._split.any:
+                self._split.came(table, came)
             sent[:, came] = truth[:, came]
             rows = came[np.argsort(cell[came], kind="stable")]
             self._add_rows(kind, table, rows, self._world(cell[rows]), sent, parts)
@@ -173,6 +198,17 @@ class Replication:
         differs = record != 0
         present = np.concatenate((differs[0:4:2] | differs[1:4:2], differs[4:])) if layout.moves else differs
         at = shadow.cell[rows]
+        if self._split.any:
+            crowded = self._split.mask[at]
+            groups = present[1:, crowded]
+            if layout.moves:
+                groups[0] |= present[0, crowded]
+            else:
+                groups = present[:, crowded]
+            self._split.note(table, rows[crowded], groups)
+            rows, record, present, at = rows[~crowded], record[:, ~crowded], present[:, ~crowded], at[~crowded]
+            if not len(rows):
+                return
         full = np.zeros((len(rows), 2 + len(record)), np.int64)
         full[:, 0] = wire.gaps(at, shadow.rank[rows])
         full[:, 1] = (present * layout.bits).sum(axis=0)

@@ -8,14 +8,16 @@ Layout of one block (one kind in one cell) in a piece, where every element is a 
 
     0x12 (update) or 0x1a (keyframe) | length of what follows
     0x08 cell | 0x10 kind (left out for kind 0)
-    0x1a length | removed, gap-coded          each of these four parts is
+    0x1a length | removed, gap-coded          each of these five parts is
     0x22 length | added ids, gap-coded        left out where it is empty
     0x2a length | columns, zigzag
     0x32 length | changed records, zigzag
+    0x3a length | restated records, zigzag
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +28,9 @@ from overworld.wire import cells_small, varint
 Ints = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
 
-PARTS = 4
-REMOVED, ADDED, COLUMNS, CHANGED = range(PARTS)
-_PART_TAGS = (0x1A, 0x22, 0x2A, 0x32)
+PARTS = 5
+REMOVED, ADDED, COLUMNS, CHANGED, RESTATED = range(PARTS)
+_PART_TAGS = (0x1A, 0x22, 0x2A, 0x32, 0x3A)
 _UPDATE_TAG, _KEYFRAME_TAG = 0x12, 0x1A
 _CELL_TAG, _KIND_TAG = 0x08, 0x10
 
@@ -51,6 +53,17 @@ class CellUpdates:
     def piece(self, i: int) -> bytes:
         """The bytes of the i-th cell."""
         return self.data[int(self.offsets[i]) : int(self.offsets[i + 1])]
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Ready `Frame` bytes of split cells' streams. `places` int64[m] ascending (see `world.interest`); piece i is
+    `data[offsets[i]:offsets[i + 1]]`, offsets int64[m + 1].
+    """
+
+    places: Ints
+    offsets: Ints
+    data: bytes
 
 
 NOTHING = CellUpdates(np.zeros(0, np.uint32), np.zeros(1, np.int64), b"")
@@ -88,17 +101,33 @@ def write(parts: list[Part], *, keyframe: bool = False) -> CellUpdates:
     parts = [p for p in parts if len(p.values)]
     if not parts:
         return NOTHING
+    cells, offsets, data = _written(parts, _KEYFRAME_TAG if keyframe else _UPDATE_TAG, _itself)
+    return CellUpdates(cells.astype(np.uint32), offsets, data)
+
+
+def write_streams(parts: list[Part], cells_of: Callable[[Ints], Ints]) -> Streams | None:
+    """The same for parts whose `cells` are places of streams: a block of its own for each. None where there is
+    nothing.
+    """
+    return Streams(*_written(parts, _UPDATE_TAG, cells_of)) if parts else None
+
+
+def _itself(cells: Ints) -> Ints:
+    return cells
+
+
+def _written(parts: list[Part], tag: int, cells_of: Callable[[Ints], Ints]) -> tuple[Ints, Ints, bytes]:
     kinds = max(p.kind for p in parts) + 1
     values = np.concatenate([p.values for p in parts])
     counts = np.concatenate([p.counts for p in parts])
     # A run is one part of one kind in one cell. Its key orders by cell, then kind (together a block), then part.
     keys = np.concatenate([(p.cells * kinds + p.kind) * PARTS + p.part for p in parts])
     order = np.argsort(keys, kind="stable")
-    tag = _KEYFRAME_TAG if keyframe else _UPDATE_TAG
     if len(values) > cells_small.VALUES_MAX:
-        return _assemble(values, counts, keys, order, kinds, tag)
-    cells, offsets, data = cells_small.assemble(values, counts, keys, order, kinds, tag, _PART_TAGS)
-    return CellUpdates(np.array(cells, np.uint32), np.array(offsets, np.int64), data)
+        return _assemble(values, counts, keys, order, kinds, tag, cells_of)
+    numbers = cells_of(keys // PARTS // kinds).tolist()
+    cells, offsets, data = cells_small.assemble(values, counts, keys, numbers, order, kinds, tag, _PART_TAGS)
+    return np.array(cells, np.int64), np.array(offsets, np.int64), data
 
 
 def run_starts(keys: Ints) -> Ints:
@@ -106,7 +135,9 @@ def run_starts(keys: Ints) -> Ints:
     return np.flatnonzero(np.concatenate((np.ones(min(len(keys), 1), np.bool_), keys[1:] != keys[:-1])))
 
 
-def _assemble(values: Ints, counts: Ints, keys: Ints, order: Ints, kinds: int, tag: int) -> CellUpdates:
+def _assemble(
+    values: Ints, counts: Ints, keys: Ints, order: Ints, kinds: int, tag: int, cells_of: Callable[[Ints], Ints]
+) -> tuple[Ints, Ints, bytes]:
     """Lay the runs out in `order` with their heads, as one stream of numbers, and write that as varints."""
     sources = np.cumsum(counts) - counts
     run_bytes = np.add.reduceat(varint.sizes(values), sources)[order]
@@ -115,7 +146,8 @@ def _assemble(values: Ints, counts: Ints, keys: Ints, order: Ints, kinds: int, t
     block_cell, block_kind = np.divmod(block_of_run[first_run], kinds)
     has_kind = block_kind > 0
     run_total = 1 + varint.sizes(run_bytes) + run_bytes
-    block_bytes = 1 + varint.sizes(block_cell) + has_kind * 2 + np.add.reduceat(run_total, first_run)
+    number = cells_of(block_cell)
+    block_bytes = 1 + varint.sizes(number) + has_kind * 2 + np.add.reduceat(run_total, first_run)
 
     # The stream: per block four head elements, or six with a kind; per run two; then the run's values.
     head_elements = 4 + has_kind * 2
@@ -133,7 +165,7 @@ def _assemble(values: Ints, counts: Ints, keys: Ints, order: Ints, kinds: int, t
     stream[head_at] = tag
     stream[head_at + 1] = block_bytes
     stream[head_at + 2] = _CELL_TAG
-    stream[head_at + 3] = block_cell
+    stream[head_at + 3] = number
     stream[head_at[has_kind] + 4] = _KIND_TAG
     stream[head_at[has_kind] + 5] = block_kind[has_kind]
 
@@ -142,7 +174,7 @@ def _assemble(values: Ints, counts: Ints, keys: Ints, order: Ints, kinds: int, t
     offsets = np.append((np.cumsum(whole) - whole)[cell_first], whole.sum())
     data = varint.encode(stream).tobytes()
     assert len(data) == offsets[-1]
-    return CellUpdates(block_cell[cell_first].astype(np.uint32), offsets, data)
+    return block_cell[cell_first], offsets, data
 
 
 def gaps(cells: Ints, rows: Ints) -> Ints:

@@ -16,9 +16,18 @@ VALUES_MAX = 256
 
 
 def assemble(
-    values: Ints, counts: Ints, keys: Ints, order: Ints, kinds: int, tag: int, part_tags: tuple[int, ...]
+    values: Ints,
+    counts: Ints,
+    keys: Ints,
+    cell_of_run: list[int],
+    order: Ints,
+    kinds: int,
+    tag: int,
+    part_tags: tuple[int, ...],
 ) -> tuple[list[int], list[int], bytes]:
-    """(cells, offsets, data): see `cells.write` for the arguments."""
+    """(cells, offsets, data): see `cells.write` for the arguments. `cell_of_run`: each run's cell as the wire has
+    it.
+    """
     numbers, ends = values.tolist(), np.cumsum(counts).tolist()
     starts = [0, *ends[:-1]]
     run_keys = keys.tolist()
@@ -31,7 +40,7 @@ def assemble(
         of = run_keys[run] // parts
         if of != block_of:
             _close(data, block, tag)
-            block, block_of = _begin(of, kinds), of
+            block, block_of = _begin(cell_of_run[run], of % kinds), of
             if not cells or cells[-1] != of // kinds:
                 cells.append(of // kinds)
                 offsets.append(len(data))
@@ -46,8 +55,7 @@ def assemble(
     return cells, offsets, bytes(data)
 
 
-def _begin(block_of: int, kinds: int) -> bytearray:
-    cell, kind = divmod(block_of, kinds)
+def _begin(cell: int, kind: int) -> bytearray:
     block = bytearray(b"\x08")
     _put(block, cell)
     if kind:

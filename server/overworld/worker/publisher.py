@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overworld.shard.inputs import TickOutcome
-from overworld.wire.cells import NOTHING, CellUpdates
+from overworld.wire.cells import NOTHING, CellUpdates, Streams
 from overworld.wire.v1 import link_pb2
 from overworld.worker.routes import Routes
 from overworld.world.grid import Grid
@@ -35,11 +35,15 @@ _NO_CELLS: Ints = np.zeros(0, np.int64)
 
 @dataclass(slots=True)
 class _Watch:
-    """What one link looks at: bool[cells of the shard], and the world cells it wants keyframes of."""
+    """What one link looks at: bool[cells of the shard]; the world cells it wants keyframes of, and those it wants
+    split; whether it asks from which plots its sessions look.
+    """
 
     cells: Bools
     count: int = 0
     wanted: set[int] = field(default_factory=set)
+    split: set[int] = field(default_factory=set)
+    focus: bool = False
 
 
 class Watches(Generic[L]):
@@ -50,6 +54,7 @@ class Watches(Generic[L]):
         x0, y0, _, _ = grid.bounds(shard)
         self._origin_x, self._origin_y = x0 // grid.cell_size, y0 // grid.cell_size
         self._by_link: dict[L, _Watch] = {}
+        self._split_changed = False
 
     @property
     def links(self) -> list[L]:
@@ -65,21 +70,51 @@ class Watches(Generic[L]):
         """A `Watch` message: world cells, int64. Returns how many of them are not of this shard (they are
         ignored).
         """
-        watch = self._by_link.get(link)
-        if watch is None:
-            cells = self._grid.shard_cells_x * self._grid.shard_cells_y
-            watch = self._by_link[link] = _Watch(np.zeros(cells, np.bool_))
+        watch = self._of(link)
         begin_here, end_here = self._here(begin), self._here(end)
         ended = end[end_here]
         watch.cells[self._local(ended)] = False
         watch.count = int(watch.cells.sum())
         watch.wanted.difference_update(ended.tolist())
+        self._split(watch, set(), set(ended.tolist()))
         watch.wanted.update(begin[begin_here].tolist())
         return int((~begin_here).sum() + (~end_here).sum())
 
+    def crowd(self, link: L, split: Ints, unsplit: Ints, focus: int) -> int:
+        """The rest of a `Watch` message: world cells to be split or not, int64, and whether to tell the focus. Returns
+        how many of the cells are not of this shard (they are ignored).
+        """
+        watch = self._of(link)
+        split_here, unsplit_here = self._here(split), self._here(unsplit)
+        self._split(watch, set(split[split_here].tolist()), set(unsplit[unsplit_here].tolist()))
+        watch.focus = focus == 1 or (watch.focus and focus != 2)
+        return int((~split_here).sum() + (~unsplit_here).sum())
+
+    def take_split(self) -> Ints | None:
+        """World cells that any link wants split, ascending, int64; None where they are as when last taken."""
+        if not self._split_changed:
+            return None
+        self._split_changed = False
+        return np.array(sorted(set[int]().union(*(watch.split for watch in self._by_link.values()))), np.int64)
+
+    def retell_split(self) -> None:
+        """A new owner of the shard knows nothing of it."""
+        self._split_changed = any(watch.split for watch in self._by_link.values())
+
+    def focused(self, link: L) -> bool:
+        """Whether the link asks from which plots its sessions look."""
+        watch = self._by_link.get(link)
+        return watch is not None and watch.focus
+
+    @property
+    def any_focused(self) -> bool:
+        """Whether any link does."""
+        return any(watch.focus for watch in self._by_link.values())
+
     def drop(self, link: L) -> None:
         """The link is gone."""
-        self._by_link.pop(link, None)
+        watch = self._by_link.pop(link, None)
+        self._split_changed |= bool(watch is not None and watch.split)
 
     @property
     def wanted(self) -> Ints:
@@ -105,6 +140,20 @@ class Watches(Generic[L]):
             return np.zeros(len(cells), np.bool_)
         return watch.cells[self._local(cells)]
 
+    def _of(self, link: L) -> _Watch:
+        watch = self._by_link.get(link)
+        if watch is None:
+            cells = self._grid.shard_cells_x * self._grid.shard_cells_y
+            watch = self._by_link[link] = _Watch(np.zeros(cells, np.bool_))
+        return watch
+
+    def _split(self, watch: _Watch, begin: set[int], end: set[int]) -> None:
+        before = len(watch.split)
+        watch.split -= end
+        after = len(watch.split)
+        watch.split |= begin
+        self._split_changed |= after != before or len(watch.split) != after
+
     def _local(self, cells: Ints) -> Ints:
         cy, cx = np.divmod(cells, self._grid.cells_x)
         return (cy - self._origin_y) * self._grid.shard_cells_x + cx - self._origin_x
@@ -113,6 +162,17 @@ class Watches(Generic[L]):
         cy, cx = np.divmod(cells, self._grid.cells_x)
         cy, cx = cy - self._origin_y, cx - self._origin_x
         return (cy >= 0) & (cy < self._grid.shard_cells_y) & (cx >= 0) & (cx < self._grid.shard_cells_x)
+
+
+@dataclass(frozen=True, slots=True)
+class Crowding:
+    """What a tick has for clients that cannot be told everything. `cells`: the world cell of each piece of `streams`,
+    int64; `focus`: (sessions, places) that look from another plot now.
+    """
+
+    streams: Streams | None
+    cells: Ints
+    focus: tuple[Ints, Ints]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +193,7 @@ def outputs(
     keyframes: CellUpdates,
     watches: Watches[L],
     routes: Routes[L],
+    crowding: Crowding | None = None,
 ) -> list[tuple[L, bytes]]:
     """The serialised `LinkMessage` of this tick for every link that has a session here or watches a cell.
 
@@ -160,6 +221,8 @@ def outputs(
         out = link_pb2.TickOutput(
             shard=stamp.shard, epoch=stamp.epoch, tick=stamp.tick, tick_interval_us=stamp.interval_us
         )
+        if crowding is not None:
+            _add_crowding(out, link, crowding, watches, routes)
         _add_keyframes(out, watches.take_wanted(link), keyframes)
         single.add(out, slot_of.get(id(link)))
         own = out.SerializeToString()
@@ -229,6 +292,23 @@ def _add_keyframes(out: link_pb2.TickOutput, wanted: Ints, keyframes: CellUpdate
     out.keyframe_cells_u32 = wanted.astype("<u4").tobytes()
     out.keyframe_sizes_u32 = sizes.astype("<u4").tobytes()
     out.keyframes = chosen.data
+
+
+def _add_crowding(
+    out: link_pb2.TickOutput, link: L, crowding: Crowding, watches: Watches[L], routes: Routes[L]
+) -> None:
+    streams = crowding.streams
+    if streams is not None:
+        rows = np.flatnonzero(watches.mask(link, crowding.cells))
+        out.stream_places_i64 = streams.places[rows].astype("<i8").tobytes()
+        out.stream_sizes_u32 = np.diff(streams.offsets)[rows].astype("<u4").tobytes()
+        out.streams = _pieces(streams.data, streams.offsets, rows)
+    sessions, places = crowding.focus
+    if len(sessions) and watches.focused(link):
+        links = routes.links
+        mine = np.array([slot >= 0 and links[slot] is link for slot in routes.slots(sessions).tolist()], np.bool_)
+        out.focus_sessions_i64 = sessions[mine].astype("<i8").tobytes()
+        out.focus_places_i64 = places[mine].astype("<i8").tobytes()
 
 
 def _chosen(updates: CellUpdates, rows: Ints) -> CellUpdates:

@@ -158,9 +158,12 @@ class Reception:
         """Cells that a gateway begins or ends to look at. Raises LinkError for bytes that are no columns."""
         try:
             begin, end = _column(watch.begin_u32, "<u4"), _column(watch.end_u32, "<u4")
+            split, unsplit = _column(watch.split_u32, "<u4"), _column(watch.unsplit_u32, "<u4")
         except ValueError as error:
             raise LinkError(f"watch: {error}") from error
         foreign = self.watches.change(link, begin, end)
+        if len(split) or len(unsplit) or watch.focus:
+            foreign += self.watches.crowd(link, split, unsplit, watch.focus)
         self.on_call()
         if foreign:
             telemetry.reception_refused_total.labels("foreign_cell").inc(foreign)

@@ -18,7 +18,7 @@ import structlog
 from overworld import telemetry
 from overworld.errors import TitleError
 from overworld.shard.core import ShardCore
-from overworld.shard.inputs import ShardMessage, TickInputs, TickOutcome
+from overworld.shard.inputs import ShardMessage, TickInputs, TickOutcome, no_ints
 from overworld.store.ports import OutboxMessage
 from overworld.wire.cells import NOTHING
 from overworld.wire.v1 import client_pb2, link_pb2
@@ -29,7 +29,7 @@ from overworld.worker.dilation import Pace
 from overworld.worker.hibernation import Doorbell, Rest, RestLimits
 from overworld.worker.journal import Journal, Trouble
 from overworld.worker.post import Post
-from overworld.worker.publisher import TickStamp, outputs
+from overworld.worker.publisher import Crowding, TickStamp, outputs
 from overworld.worker.receipts import OutboxCopy
 from overworld.worker.reception import Outlet, Reception
 from overworld.worker.ring import Pending
@@ -137,6 +137,7 @@ class ShardLoop:
         self.asleep = False
         """True while nobody needs a tick, and none is run."""
         reception.on_call = self._doorbell.ring
+        reception.watches.retell_split()
 
     @property
     def core(self) -> ShardCore:
@@ -206,6 +207,9 @@ class ShardLoop:
         inputs, refused = self._reception.take(self._core, self._loop.time())  # 1. the inputs of this tick
         outcome = self._core.step(inputs)  # 2. pure
         self._note(outcome)
+        split = self._reception.watches.take_split()
+        if split is not None:
+            self._core.split(split)
         updates = self._core.encode()  # 3. each changed cell once
         wanted = self._reception.watches.wanted
         keyframes = self._core.keyframes(wanted) if len(wanted) else NOTHING
@@ -214,7 +218,8 @@ class ShardLoop:
         record = self._record(inputs, outcome)
         self._journal.append(record)  # 4. compare-and-swap, on its way while we go on
         self._hold_mail(outcome, record)
-        self._hold(outputs(stamp, outcome, refused, updates, keyframes, watches, routes))  # 5. until it is committed
+        results = outputs(stamp, outcome, refused, updates, keyframes, watches, routes, self._crowding())
+        self._hold(results)  # 5. until it is committed
         self._audit.keep(self._core)
         self._snapshots.after_tick(self._core, self._journal.chain)
         self._sweeper.after_tick(self._core, self._loop.time())
@@ -269,6 +274,17 @@ class ShardLoop:
             wall_ms=time.time_ns() // 1_000_000,
             digest=self._core.tick % self._limits.digest_ticks == 0,
         )
+
+    def _crowding(self) -> Crowding | None:
+        """What this tick has for clients that cannot be told everything; None where there are none."""
+        streams = self._core.streams
+        focused = self._reception.watches.any_focused
+        if streams is None and not focused:
+            return None
+        cells = self._core.places.cells_of(streams.places) if streams is not None else no_ints()
+        if streams is not None:
+            telemetry.stream_bytes.inc(len(streams.data))
+        return Crowding(streams, cells, self._core.focus() if focused else (no_ints(), no_ints()))
 
     def _note(self, outcome: TickOutcome) -> None:
         """What the step found wrong, and who came with it."""

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from overworld.world.grid import Grid
+from overworld.world.interest import Interest
 from overworld.world.schema import Column, InputKind, Kind
 
 
 @dataclass(frozen=True)
 class WorldContract:
     """One world as all its processes see it. `seed` keys all chance; `grace_ticks` is how long an avatar waits for
-    its player; `rewind_ticks` how far back the motion of kinds that `rewind` is kept.
+    its player; `rewind_ticks` how far back the motion of kinds that `rewind` is kept; `interest` what clients are told
+    first.
     """
 
     world: str
@@ -36,6 +38,7 @@ class WorldContract:
     commit_level: int = 1
     messages: tuple[InputKind, ...] = ()
     rewind_ticks: int = 0
+    interest: Interest = field(default_factory=Interest)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -67,6 +70,9 @@ class WorldContract:
         seen = {name: plain[name] for name in ("grid", "inputs", "messages")}
         seen["world"] = [self.world, self.title, self.seed, self.commit_level]
         seen["kinds"] = [[name, motion, near, owner] for name, motion, near, owner, _ in plain["kinds"]]
+        if self.interest.plots != Interest().plots:
+            # A gateway names plots by number.
+            seen["plots"] = self.interest.plots
         return _digest(seen, 16)
 
     def _plain(self) -> dict[str, Any]:
@@ -94,6 +100,8 @@ class WorldContract:
             "player": _columns(self.player_columns),
             "inputs": [[i.name, _columns(i.fields)] for i in self.inputs],
             "messages": [[m.name, _columns(m.fields)] for m in self.messages],
+            **({"interest": asdict(self.interest)} if self.interest != Interest() else {}),
+            **({"pace": [k.pace for k in self.kinds]} if any(k.pace != 1 for k in self.kinds) else {}),
             **({"rewind": [self.rewind_ticks, [k.name for k in self.kinds if k.rewind]]} if self.rewind_ticks else {}),
         }
 

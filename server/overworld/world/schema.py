@@ -14,7 +14,7 @@ from overworld.world.fields import NEAR, OWNER, WIRE_MAX, Field, Motion
 MOTION_COLUMNS = ("x", "y", "vx", "vy")
 FIELDS_MAX = 24
 """Replicated fields of one kind: the change mask must fit a signed 32-bit number."""
-_TABLE_NAMES = "admit columns ids kind load next_id private public remove rewind rows rows_of shadow spawn"
+_TABLE_NAMES = "admit columns ids kind load next_id pace private public remove rewind rows rows_of shadow spawn"
 _CLIENT_NAMES = "cell id shard"
 _RESERVED = frozenset((*MOTION_COLUMNS, *_TABLE_NAMES.split(), *_CLIENT_NAMES.split()))
 """What columns may not be called: attributes of tables, and what clients say of every entity beside its columns."""
@@ -26,9 +26,12 @@ class Entity:
     """Base class of a title's entities. Class attributes made with `Motion`, `UInt8`, ... are its columns.
 
     With `rewind = True`, `Shard.rewind` knows where entities of the class were during the last `Title.rewind_ms`.
+    `pace`: in a crowd, where not everything can be told at every tick, entities of the class are told every `pace`
+    ticks at most.
     """
 
     rewind: ClassVar[bool] = False
+    pace: ClassVar[int] = 1
 
 
 class Player:
@@ -59,6 +62,7 @@ class Kind:
     to nobody.
 
     Where `motion` is set, x, y, vx, vy stand before the `near` columns. `rewind`: the shard remembers where they were.
+    `pace`: ticks between two updates in a crowd, at least.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Kind:
     owner: tuple[Column, ...]
     server: tuple[Column, ...]
     rewind: bool = False
+    pace: int = 1
 
     @cached_property
     def replicated(self) -> tuple[str, ...]:
@@ -109,7 +114,9 @@ def compile_entity(cls: type[Entity]) -> Kind:
     rest = tuple(c for c in columns if c.field.audience not in (NEAR, OWNER))
     if cls.rewind and not motions:
         raise ValueError(f"{cls.__name__}: what has no Motion field cannot rewind it")
-    return Kind(cls.__name__, motions[0] if motions else None, near, owner, rest, cls.rewind)
+    if isinstance(cls.pace, Field) or cls.pace < 1:
+        raise ValueError(f"{cls.__name__}: pace {cls.pace!r} is not a number of ticks")
+    return Kind(cls.__name__, motions[0] if motions else None, near, owner, rest, cls.rewind, cls.pace)
 
 
 def motion_name(cls: type[Entity]) -> str | None:

@@ -70,22 +70,26 @@ class Shadow:
 
     `sent` is int64[replicated columns, rows]; `cell` int64[rows] the shard-local cell the row was last told in, -1
     for a row not told yet; `rank` int64[rows] its index within that cell. `departed` collects (cell, rank) of told
-    rows that were removed since.
+    rows that were removed since. `past` is int64[what, rows] while any cell of the shard is split, and belongs to
+    `shard.streams`; new rows have -1 there.
     """
 
-    __slots__ = ("cell", "departed", "rank", "sent")
+    __slots__ = ("cell", "departed", "past", "rank", "sent")
 
     def __init__(self, columns: int) -> None:
         self.sent: Ints = np.zeros((columns, 0), np.int64)
         self.cell: Ints = np.zeros(0, np.int64)
         self.rank: Ints = np.zeros(0, np.int64)
         self.departed: list[tuple[Ints, Ints]] = []
+        self.past: Ints | None = None
 
     def insert(self, at: Ints) -> None:
         """Make room for new rows before the old rows `at` (as numpy.insert)."""
         self.sent = np.insert(self.sent, at, 0, axis=1)
         self.cell = np.insert(self.cell, at, -1)
         self.rank = np.insert(self.rank, at, 0)
+        if self.past is not None:
+            self.past = np.insert(self.past, at, -1, axis=1)
 
     def append(self, rows: int) -> None:
         """Make room for new rows at the end."""
@@ -93,6 +97,8 @@ class Shadow:
         self.sent = np.concatenate((self.sent, np.zeros((columns, rows), np.int64)), axis=1)
         self.cell = np.concatenate((self.cell, np.full(rows, -1, np.int64)))
         self.rank = np.concatenate((self.rank, np.zeros(rows, np.int64)))
+        if self.past is not None:
+            self.past = np.concatenate((self.past, np.full((len(self.past), rows), -1, np.int64)), axis=1)
 
     def keep(self, kept: Bools) -> None:
         """Drop the rows that are not kept, remembering where those already told stood."""
@@ -102,6 +108,8 @@ class Shadow:
         self.sent = self.sent[:, kept]
         self.cell = self.cell[kept]
         self.rank = self.rank[kept]
+        if self.past is not None:
+            self.past = self.past[:, kept]
 
 
 class Table:
