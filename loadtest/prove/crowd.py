@@ -26,7 +26,6 @@ from loadtest.pictures import check_pictures
 from loadtest.prove.proof import Proof
 from loadtest.trial import Trial
 
-NEAREST = 30
 SETTLE_S = 4.0
 """After the last has joined: what follows is measured."""
 WINDOW_US, WINDOW_STEP_US = 1_000_000, 250_000
@@ -35,13 +34,14 @@ OVER_PART = 1.05
 
 @dataclass(frozen=True)
 class Options:
-    """`checked`: how many bots' pictures are compared."""
+    """`checked`: how many bots' pictures are compared. `nearest`: how many ships must be exact at every tick."""
 
     title: str = "loadtest.throng:Throng"
     bots: int = 100
     seconds: float = 20.0
     budget: int = 16384
     checked: int = 6
+    nearest: int = 30
     seed: int = 1
 
 
@@ -131,7 +131,7 @@ def _pictures(proof: Proof, options: Options, trial: Trial, histories: list[BotH
     proof.figure("digests_compared", replayed.digests_compared)
     step = max(1, len(histories) // options.checked)
     chosen = histories[::step][: options.checked]
-    found = check_pictures(chosen, replayed.truth, 0, NEAREST, measured.from_us, measured.until_us)
+    found = check_pictures(chosen, replayed.truth, 0, options.nearest, measured.from_us, measured.until_us)
     ships = found.rows / max(1, found.frames)
     proof.figure("pictures_compared", found.frames)
     proof.figure("ships_in_view", ships)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.prove import motion, restart, rolling_restart, seamless, world_e2e
+from loadtest.prove import crowd, motion, restart, rolling_restart, seamless, world_e2e
 from loadtest.prove.proof import Proof
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -52,3 +52,11 @@ def test_others_are_drawn_where_the_server_had_them(tmp_path: Path) -> None:
     # Not of the clock: whatever came late, half of the frames lie between two states.
     for kind in ("straight", "turning", "accelerating"):
         assert proof.figures[f"rtt_80_ms_python_{kind}_error_units"]["p50"] < 0.01
+
+
+def test_a_crowd_is_told_within_its_budget_and_every_picture_is_true() -> None:
+    proof = Proof("crowd")
+    options = crowd.Options(title="loadtest.throng:SmallThrong", bots=10, seconds=4, budget=3500, checked=3, nearest=2)
+    crowd.run(proof, options)
+    assert proof.broken == []
+    assert proof.figures["held_back_bytes_per_bot_second"] > 0

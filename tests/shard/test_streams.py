@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from overworld.client.mirror import Mirror
 from overworld.game import Angle, Entity, Grid, Inputs, Interest, Ints, Motion, Shard, Title, UInt8, contract_of
 from overworld.gateway.welcome import Welcomes
-from overworld.settings import GatewaySettings
+from overworld.settings import GatewaySettings, load
 from overworld.shard.core import ShardCore
 from overworld.shard.inputs import TickInputs
 from overworld.wire.cells import Streams
@@ -71,7 +71,7 @@ class Reader:
     def __init__(self, core: ShardCore) -> None:
         self.mirror = Mirror()
         self.core = core
-        self.mirror.apply(self.mirror.parse(Welcomes(core.contract, GatewaySettings()).piece(1, b"r", 0)))
+        self.mirror.apply(self.mirror.parse(Welcomes(core.contract, load(GatewaySettings)).piece(1, b"r", 0)))
         self.held = False
         self.known: dict[tuple[int, int], int] = {}
 
@@ -82,10 +82,10 @@ class Reader:
             self.held = True
             whole = pb.Frame(views=[pb.View(entered=CELLS.tolist())]).SerializeToString()
             whole += self.core.keyframes(CELLS).data
-        before = {row[:2]: row for row in self.mirror.picture()}
+        before = {(row[0], row[1]): row for row in self.mirror.picture()}
         assert self.mirror.apply(self.mirror.parse(head + updates + streams + whole))
         truth = truth_of(self.core)
-        picture = {row[:2]: row for row in self.mirror.picture()}
+        picture = {(row[0], row[1]): row for row in self.mirror.picture()}
         assert picture.keys() == truth.keys()
         for key, row in picture.items():
             if row == truth[key]:
@@ -148,7 +148,7 @@ def test_every_record_is_exact_and_every_row_has_its_turn(seed: int, script: lis
         anything.take(updates, pieces(streams, core, lambda level, place, m=mask: m >> (level * 4 + place % 4) & 1))
         truth = truth_of(core)
         gnats = {key: row for key, row in truth.items() if key[0] == 0}
-        assert {row[:2]: row for row in everything.mirror.picture() if row[0] == 0} == gnats
+        assert {(row[0], row[1]): row for row in everything.mirror.picture() if row[0] == 0} == gnats
         for reader in (everything, nothing, anything):
             assert all(core.tick - reader.known[key] < HZ for key in truth), (turn, split)
 

@@ -126,7 +126,18 @@ def test_any_change_changes_the_fingerprint(name: str) -> None:
     assert replace(CONTRACT, **CHANGES[name]).fingerprint != CONTRACT.fingerprint
 
 
-RULES = {"version", "grace", "inputs per tick", "server column", "player", "rewind", "what is rewound"}
+RULES = {
+    "interest rings",
+    "interest sure",
+    "pace",
+    "version",
+    "grace",
+    "inputs per tick",
+    "server column",
+    "player",
+    "rewind",
+    "what is rewound",
+}
 """What an upgrade may change while gateways and clients go on."""
 
 

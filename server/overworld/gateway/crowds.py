@@ -115,6 +115,9 @@ class Party:
         if not self.viewers:
             self.tokens, self.filled_s, self.step = other.tokens, other.filled_s, other.step
         self.tokens = min(self.tokens, other.tokens)
+        for shard, missed in other._missed.items():
+            # It has not been told that yet, either.
+            self._missed[shard] = np.union1d(missed, self._missed.get(shard, _NONE))
         self._catch_up(other.wishes())
 
     def _catch_up(self, before: Wishes) -> None:
@@ -123,7 +126,7 @@ class Party:
         for shard, (wished, _) in self.wishes().items():
             now, then = (each[each < places.of_level] for each in (wished, before.get(shard, _NO_WISHES)[0]))
             plots = np.setdiff1d(now, then)
-            missed = np.concatenate((plots + places.whole * places.of_level, self._missed.get(shard, _NONE)))
+            missed = np.union1d(plots + places.whole * places.of_level, self._missed.get(shard, _NONE))
             if len(missed):
                 self._missed[shard] = missed
 
