@@ -100,7 +100,7 @@ def _costs(proof: Proof, options: Options, measured: Run) -> None:
     held = measured.gateway.total("overworld_gateway_held_back_bytes_total") / options.bots / seconds
     proof.figure("held_back_bytes_per_bot_second", held)
     pieces = {
-        labels["ticks"]: round(value / seconds)
+        labels["level"]: round(value / seconds)
         for value, labels in measured.gateway.each("overworld_gateway_stream_pieces_total")
     }
     proof.figure("pieces_joined_per_second_by_period", pieces)

@@ -238,8 +238,8 @@ gateway_held_back_bytes = Counter(
 )
 gateway_stream_pieces_total = Counter(
     "overworld_gateway_stream_pieces",
-    "Pieces of split cells' streams joined into frames, by ticks between two",
-    ["ticks"],
+    "Pieces of split cells' streams joined into frames, by the stream's ticks between two",
+    ["level"],
 )
 gateway_over_budget_total = Counter(
     "overworld_gateway_over_budget", "Frames larger than their viewers' budgets, all that can wait being left out"
