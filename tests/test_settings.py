@@ -111,3 +111,26 @@ def test_shards_are_across_and_down(text: str, pair: tuple[int, int]) -> None:
 def test_bad_shards_are_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="OVERWORLD_SHARDS"):
         settings.load(ClusterSettings, cluster_key=KEY, shards=text)
+
+
+def test_secrets_may_stand_in_files_and_the_environment_counts_before_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "overworld_cluster_key").write_text(f"{KEY}from-a-file\n")
+    monkeypatch.setenv("OVERWORLD_SECRETS_DIR", str(tmp_path))
+    settings.check_names(os.environ, [ClusterSettings])
+    assert settings.load(ClusterSettings).cluster_key_bytes == f"{KEY}from-a-file".encode()
+    monkeypatch.setenv("OVERWORLD_CLUSTER_KEY", KEY)
+    assert settings.load(ClusterSettings).cluster_key_bytes == KEY.encode()
+
+
+def test_a_secrets_folder_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OVERWORLD_SECRETS_DIR", str(tmp_path / "nowhere"))
+    with pytest.raises(SettingsError, match=r"OVERWORLD_SECRETS_DIR: .* is no folder"):
+        settings.load(ClusterSettings, cluster_key=KEY)
+
+
+def test_a_second_cluster_key_is_as_long_as_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVERWORLD_CLUSTER_KEY_ALSO", "short")
+    with pytest.raises(SettingsError, match="OVERWORLD_CLUSTER_KEY_ALSO: needs at least"):
+        settings.load(ClusterSettings, cluster_key=KEY)

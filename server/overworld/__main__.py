@@ -18,7 +18,7 @@ from overworld.client.networks import NETWORKS, network_of
 from overworld.commands import health, logs, running
 from overworld.commands.admin import admin
 from overworld.commands.title_loader import installed_titles, load_title
-from overworld.commands.wiring import SETTINGS, past_of, redis_of, settings_of, stores_of, world_of
+from overworld.commands.wiring import SETTINGS, keys_of, past_of, redis_of, settings_of, stores_of, world_of
 from overworld.errors import OverworldError, SettingsError
 from overworld.game import contract_of
 from overworld.settings import ClusterSettings, GatewaySettings, WorkerSettings
@@ -77,7 +77,7 @@ def worker(follow_stdin: bool) -> None:
                 world.title,
                 Stores(parts.ownership, parts.shelf, parts.archive if cluster.archive else None),
                 parts.directory,
-                cluster.cluster_key_bytes,
+                keys_of(cluster),
                 cluster.admin_token.get_secret_value(),
             )
             return await running.until_stopped(service, follow_stdin=follow_stdin)
@@ -101,7 +101,7 @@ def gateway(follow_stdin: bool) -> None:
     async def work() -> int:
         async with redis_of(cluster) as client:
             token = cluster.admin_token.get_secret_value()
-            service = Gateway(own, world.contract, RedisDirectory(client), cluster.cluster_key_bytes, token)
+            service = Gateway(own, world.contract, RedisDirectory(client), keys_of(cluster), token)
             return await running.until_stopped(service, follow_stdin=follow_stdin)
 
     sys.exit(running.run(work))

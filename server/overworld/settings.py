@@ -8,14 +8,19 @@ What all processes of a world must agree on is not here: that is the world contr
     OVERWORLD_GATEWAY_*   GatewaySettings
     OVERWORLD_ADMIN_*     AdminSettings      whoever asks a cluster something
 
+Secrets may stand in files instead: OVERWORLD_SECRETS_DIR names a folder (a mount of Key Vault) whose files are called
+as the settings, overworld_cluster_key for one. The environment counts before them.
+
 Times and sizes carry their unit at the end of the name. No `.env` file is read.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -25,6 +30,8 @@ from overworld.errors import SettingsError
 
 CLUSTER_KEY_CHARS_MIN = 32
 """Whoever knows the cluster key may speak for any gateway, and sign any player's token."""
+
+SECRETS_DIR = "OVERWORLD_SECRETS_DIR"
 
 _SHARDS = re.compile(r"(\d{1,4})x(\d{1,4})")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s,]+")
@@ -49,6 +56,9 @@ class ClusterSettings(_Settings):
     seed: int = Field(0, ge=0, lt=2**63, description="Keys all chance in the world (contract).")
     shards: str = Field("", description="Shards across and down, e.g. 4x4; empty: as the title says (contract).")
     cluster_key: SecretStr = Field(description="Shared secret of the cluster's processes.")
+    cluster_key_also: SecretStr = Field(
+        SecretStr(""), description="A second key that is accepted and never signed with: for changing the key."
+    )
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="redis:// or rediss:// (TLS)")
     redis_cluster: bool = Field(False, description="Redis is a cluster whose nodes are reached one by one (MOVED).")
     redis_auth: Literal["url", "entra"] = Field(
@@ -79,7 +89,7 @@ class ClusterSettings(_Settings):
             raise ValueError(f"needs at least {CLUSTER_KEY_CHARS_MIN} characters of randomness")
         return key
 
-    @field_validator("admin_token")
+    @field_validator("admin_token", "cluster_key_also")
     @classmethod
     def _token_is_long(cls, token: SecretStr) -> SecretStr:
         if 0 < len(token.get_secret_value()) < CLUSTER_KEY_CHARS_MIN:
@@ -306,7 +316,15 @@ S = TypeVar("S", bound=_Settings)
 
 
 def load(kind: type[S], **given: object) -> S:
-    """Settings from arguments and the environment. Raises SettingsError with one line for each bad setting."""
+    """Settings from arguments, the environment and, after it, the secrets' folder.
+
+    Raises SettingsError with one line for each bad setting.
+    """
+    secrets_dir = os.environ.get(SECRETS_DIR)
+    if secrets_dir:
+        if not Path(secrets_dir).is_dir():
+            raise SettingsError(f"{SECRETS_DIR}: {secrets_dir} is no folder")
+        given = {"_secrets_dir": secrets_dir, **given}
     try:
         return kind(**given)
     except ValidationError as error:
@@ -324,6 +342,7 @@ def load(kind: type[S], **given: object) -> S:
 def check_names(environment: Mapping[str, str], kinds: Iterable[type[_Settings]]) -> None:
     """Raises SettingsError for OVERWORLD_ variables no settings class knows: a misspelt one must not pass unnoticed."""
     known = {(kind.model_config.get("env_prefix", "") + field).upper() for kind in kinds for field in kind.model_fields}
+    known.add(SECRETS_DIR)
     lines = []
     for name in sorted(environment):
         if name.startswith("OVERWORLD_") and name not in known:

@@ -12,7 +12,7 @@ from typing import Any
 
 import jwt
 
-from overworld.link.keys import derived_key
+from overworld.link.keys import Key, decode_with_any, derived_keys
 
 ISSUER = AUDIENCE = "overworld-admin"
 READ, ADMIN = "read", "admin"
@@ -33,9 +33,9 @@ class Caller:
 class AdminTokens:
     """Signs and checks admin tokens of one cluster. Times are arguments, in seconds since 1970."""
 
-    def __init__(self, cluster_key: bytes, static: str = "") -> None:
+    def __init__(self, cluster_key: Key, static: str = "") -> None:
         """`static`: a token that is good as well; empty: none is."""
-        self._key = derived_key(cluster_key, b"admin token")
+        self._keys = derived_keys(cluster_key, b"admin token")
         self._static = static.encode()
 
     def issue(self, who: str, now_s: float, ttl_s: float, scope: str = ADMIN) -> str:
@@ -49,7 +49,7 @@ class AdminTokens:
             "iat": int(now_s),
             "exp": int(now_s + ttl_s),
         }
-        return jwt.encode(claims, self._key, algorithm="HS256")
+        return jwt.encode(claims, self._keys[0], algorithm="HS256")
 
     def check(self, token: str, now_s: float) -> Caller | None:
         """Whose token it is; None where it is no good."""
@@ -58,9 +58,9 @@ class AdminTokens:
         if self._static and hmac.compare_digest(token.encode(errors="surrogatepass"), self._static):
             return Caller(STATIC, may_write=True)
         try:
-            claims: dict[str, Any] = jwt.decode(
+            claims: dict[str, Any] = decode_with_any(
                 token,
-                self._key,
+                self._keys,
                 algorithms=["HS256"],
                 audience=AUDIENCE,
                 issuer=ISSUER,

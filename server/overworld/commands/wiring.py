@@ -20,6 +20,7 @@ from overworld.commands.dev_folder import folder_redis, folder_settings
 from overworld.commands.title_loader import load_title
 from overworld.errors import SettingsError, StoreError
 from overworld.game import Title, contract_of
+from overworld.link.keys import ClusterKeys
 from overworld.settings import AdminSettings, ClusterSettings, GatewaySettings, WorkerSettings, parse_shards
 from overworld.store.archive import Archive
 from overworld.store.blobs import open_blobs
@@ -77,6 +78,11 @@ def world_of(cluster: ClusterSettings) -> World:
     if cluster.commit_level is not None:
         contract = dataclasses.replace(contract, commit_level=cluster.commit_level)
     return World(title, contract)
+
+
+def keys_of(cluster: ClusterSettings) -> ClusterKeys:
+    """The cluster's key, and the other one where it is being changed."""
+    return ClusterKeys(cluster.cluster_key_bytes, cluster.cluster_key_also.get_secret_value().encode())
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from overworld.gateway.tokens import GuestTokens, Login, ResumeTokens, audience_
 from overworld.gateway.views import Viewer, Views
 from overworld.gateway.welcome import Welcomes
 from overworld.link import Link, LinkCredentials
+from overworld.link.keys import Key
 from overworld.settings import GatewaySettings
 from overworld.store.ports import Directory
 from overworld.wire.v1 import client_pb2, link_pb2
@@ -52,7 +53,7 @@ class Players:
     """The gateway's state, all of which can be lost with the process. A `Desk` and a `RouteEvents`."""
 
     def __init__(
-        self, settings: GatewaySettings, contract: WorldContract, directory: Directory, cluster_key: bytes, name: str
+        self, settings: GatewaySettings, contract: WorldContract, directory: Directory, cluster_key: Key, name: str
     ) -> None:
         audience = audience_of(contract.world, contract.title)
         self.settings = settings

@@ -28,6 +28,7 @@ from overworld.gateway.pages import SHUTDOWN_S, Pages
 from overworld.gateway.players import Players
 from overworld.gateway.session import Tell
 from overworld.gateway.socket import LINGER_S, SocketLimits, SocketServer
+from overworld.link.keys import Key
 from overworld.settings import GatewaySettings
 from overworld.store.ports import Directory, Role
 from overworld.wire.v1 import client_pb2
@@ -51,7 +52,7 @@ class Gateway:
         settings: GatewaySettings,
         contract: WorldContract,
         directory: Directory,
-        cluster_key: bytes,
+        cluster_key: Key,
         admin_token: str = "",
     ) -> None:
         """`directory` is closed by whoever made it. `admin_token`: good for the admin API besides signed ones; empty:

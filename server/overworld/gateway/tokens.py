@@ -33,7 +33,7 @@ import jwt
 
 from overworld.errors import WireError
 from overworld.gateway.codes import CloseCode
-from overworld.link.keys import derived_key
+from overworld.link.keys import Key, decode_with_any, derived_keys
 
 GUEST_ISSUER = "overworld-guest"
 SUBJECT_CHARS_MAX = 128
@@ -77,9 +77,9 @@ def _not_authorised() -> WireError:
 class GuestTokens:
     """Signs and verifies guests' login tokens for one world."""
 
-    def __init__(self, cluster_key: bytes, audience: str, ttl_s: int) -> None:
-        self._key = derived_key(cluster_key, b"guest token")
-        self._guest_key = derived_key(cluster_key, b"guest name")
+    def __init__(self, cluster_key: Key, audience: str, ttl_s: int) -> None:
+        self._keys = derived_keys(cluster_key, b"guest token")
+        self._guest_keys = derived_keys(cluster_key, b"guest name")
         self._audience = audience
         self._ttl_s = ttl_s
 
@@ -93,7 +93,7 @@ class GuestTokens:
             "iat": int(now_s),
             "exp": int(now_s) + self._ttl_s,
         }
-        return jwt.encode(claims, self._key, algorithm="HS256")
+        return jwt.encode(claims, self._keys[0], algorithm="HS256")
 
     def verify(self, token: str, now_s: float) -> Login:
         """See `Verifier`."""
@@ -120,9 +120,9 @@ class GuestTokens:
         if len(token) > TOKEN_CHARS_MAX:
             raise _not_authorised()
         try:
-            claims: dict[str, Any] = jwt.decode(
+            claims: dict[str, Any] = decode_with_any(
                 token,
-                self._key,
+                self._keys,
                 algorithms=["HS256"],
                 audience=self._audience,
                 issuer=GUEST_ISSUER,
@@ -139,18 +139,20 @@ class GuestTokens:
 
     def guest_pass(self, subject: str) -> str:
         """What a page keeps, to be the same guest again: the name and its signature."""
-        return f"{subject}.{self._guest_mac(subject)}"
+        return f"{subject}.{_guest_mac(self._guest_keys[0], subject)}"
 
     def guest_of(self, guest_pass: str) -> str | None:
         """The name in a guest's pass; None where it is not one of ours."""
         subject, _, mac = guest_pass.rpartition(".")
         if not 0 < len(subject) <= SUBJECT_CHARS_MAX:
             return None
-        good = hmac.compare_digest(self._guest_mac(subject).encode(), mac.encode(errors="surrogatepass"))
+        shown = mac.encode(errors="surrogatepass")
+        good = any(hmac.compare_digest(_guest_mac(key, subject).encode(), shown) for key in self._guest_keys)
         return subject if good else None
 
-    def _guest_mac(self, subject: str) -> str:
-        return hmac.new(self._guest_key, subject.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()
+
+def _guest_mac(key: bytes, subject: str) -> str:
+    return hmac.new(key, subject.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,8 @@ class Resume:
 class ResumeTokens:
     """Makes and opens resume tokens. Any gateway of the cluster opens what any other made."""
 
-    def __init__(self, cluster_key: bytes, audience: str, ttl_s: int) -> None:
-        self._key = derived_key(cluster_key, b"resume token")
+    def __init__(self, cluster_key: Key, audience: str, ttl_s: int) -> None:
+        self._keys = derived_keys(cluster_key, b"resume token")
         self._world = hashlib.blake2b(audience.encode(), digest_size=4).digest()
         self._ttl_s = ttl_s
 
@@ -174,12 +176,12 @@ class ResumeTokens:
         issued_s = int(now_s)
         until_s = issued_s + self._ttl_s
         body = _RESUME.pack(_RESUME_VERSION, self._world, session, player, issued_s, until_s, secrets.token_bytes(8))
-        return body + self._mac(body)
+        return body + _resume_mac(self._keys[0], body)
 
     def open(self, token: bytes, now_s: float) -> Resume:
         """Raises WireError 4008, the same one for every fault."""
         body, mac = token[:-_MAC_BYTES], token[-_MAC_BYTES:]
-        good = hmac.compare_digest(self._mac(body), mac) and len(body) == _RESUME.size
+        good = any(hmac.compare_digest(_resume_mac(key, body), mac) for key in self._keys) and len(body) == _RESUME.size
         if not good:
             raise WireError(CloseCode.SESSION_OVER, "the session cannot be taken up again")
         version, world, session, player, issued_s, until_s, _ = _RESUME.unpack(body)
@@ -188,8 +190,9 @@ class ResumeTokens:
             raise WireError(CloseCode.SESSION_OVER, "the session cannot be taken up again")
         return Resume(session, player)
 
-    def _mac(self, body: bytes) -> bytes:
-        return hmac.new(self._key, body, hashlib.sha256).digest()
+
+def _resume_mac(key: bytes, body: bytes) -> bytes:
+    return hmac.new(key, body, hashlib.sha256).digest()
 
 
 def audience_of(world: str, title: str) -> str:

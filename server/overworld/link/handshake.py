@@ -18,6 +18,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass, field
 
+from overworld.link.keys import Key, accepted_keys
 from overworld.wire.v1 import link_pb2 as pb
 
 LINK_PROTOCOL = 1
@@ -28,9 +29,9 @@ CONTRACT_CHARS_MAX = 64
 
 @dataclass(frozen=True)
 class LinkCredentials:
-    """What one side of a link shows: the cluster key, the world contract's fingerprint, and its own name for logs."""
+    """What a side of a link shows: the cluster key (or two), the contract's fingerprint, and its own name for logs."""
 
-    key: bytes = field(repr=False)
+    key: Key = field(repr=False)
     contract: str
     name: str
 
@@ -77,16 +78,24 @@ class WorkerHandshake:
         proof, mine = message.proof, self._credentials
         if len(proof.nonce) != NONCE_BYTES or len(proof.contract) > CONTRACT_CHARS_MAX:
             return self._refuse("not authenticated")
-        expected = _mac(mine.key, b"gateway", self._nonce, proof.nonce, proof.contract)
-        if not hmac.compare_digest(expected, proof.mac):
+        key = self._key_of(proof)
+        if key is None:
             return self._refuse("not authenticated")
         if not hmac.compare_digest(mine.contract.encode(), proof.contract.encode()):
             return self._refuse(f"the worker serves contract {mine.contract}, the gateway {proof.contract}")
         self.state = HandshakeState.READY
         self.remote = proof.gateway[:NAME_CHARS_MAX]
-        mac = _mac(mine.key, b"worker", proof.nonce, self._nonce, mine.contract)
+        mac = _mac(key, b"worker", proof.nonce, self._nonce, mine.contract)
         ready = pb.LinkReady(mac=mac, worker=mine.name[:NAME_CHARS_MAX])
         return Step((pb.LinkMessage(ready=ready),), self.state)
+
+    def _key_of(self, proof: pb.LinkProof) -> bytes | None:
+        """Which of the accepted keys the gateway has shown; the answer is proven with the same one."""
+        for key in accepted_keys(self._credentials.key):
+            expected = _mac(key, b"gateway", self._nonce, proof.nonce, proof.contract)
+            if hmac.compare_digest(expected, proof.mac):
+                return key
+        return None
 
     def _refuse(self, reason: str) -> Step:
         self.state = HandshakeState.REFUSED
@@ -125,14 +134,14 @@ class GatewayHandshake:
         if len(challenge.nonce) != NONCE_BYTES:
             return self._refuse("the worker's nonce has the wrong length")
         mine, self._theirs = self._credentials, challenge.nonce
-        mac = _mac(mine.key, b"gateway", self._theirs, self._nonce, mine.contract)
+        mac = _mac(accepted_keys(mine.key)[0], b"gateway", self._theirs, self._nonce, mine.contract)
         proof = pb.LinkProof(nonce=self._nonce, mac=mac, gateway=mine.name[:NAME_CHARS_MAX], contract=mine.contract)
         self.state = HandshakeState.WAITING
         return Step((pb.LinkMessage(proof=proof),), self.state)
 
     def _judge(self, ready: pb.LinkReady) -> Step:
         mine = self._credentials
-        expected = _mac(mine.key, b"worker", self._nonce, self._theirs, mine.contract)
+        expected = _mac(accepted_keys(mine.key)[0], b"worker", self._nonce, self._theirs, mine.contract)
         if not hmac.compare_digest(expected, ready.mac):
             return self._refuse("the worker does not know the cluster key")
         self.state = HandshakeState.READY

@@ -18,6 +18,7 @@ from overworld.admin.tokens import AdminTokens
 from overworld.errors import LinkError, SettingsError, StoreError
 from overworld.game import Title
 from overworld.link import Link, LinkCredentials, LinkServer, listen
+from overworld.link.keys import Key
 from overworld.settings import WorkerSettings
 from overworld.shard.core import ShardCore
 from overworld.store.ports import Directory, Grant, Member, Role
@@ -69,7 +70,7 @@ class Worker:
         title: Title,
         stores: Stores,
         directory: Directory,
-        cluster_key: bytes,
+        cluster_key: Key,
         admin_token: str = "",
     ) -> None:
         """`stores` and `directory` are closed by whoever made them. `admin_token`: good for the admin API besides the
