@@ -71,6 +71,7 @@ class Node:
     """Of /livez, /readyz, /metrics."""
     page_port: int = 0
     """Of the public pages (gateways)."""
+    host: str = HOST
 
     @property
     def name(self) -> str:
@@ -80,17 +81,17 @@ class Node:
     @property
     def internal_url(self) -> str:
         """Where /readyz, /metrics and the like are."""
-        return f"http://{HOST}:{self.internal_port}"
+        return f"http://{self.host}:{self.internal_port}"
 
     @property
     def page_url(self) -> str:
         """Where people play (gateways)."""
-        return f"http://{HOST}:{self.page_port}/"
+        return f"http://{self.host}:{self.page_port}/"
 
     @property
     def play_url(self) -> str:
         """Where clients connect (gateways)."""
-        return f"ws://{HOST}:{self.port}/play"
+        return f"ws://{self.host}:{self.port}/play"
 
     def ready(self) -> bool:
         """Whether /readyz says yes now."""

@@ -24,6 +24,7 @@ CLAIMS = {
     "migrate": "how long players wait for a shard that moves, and for a standby of one whose worker dies",
     "rolling-restart": "all workers and gateways are replaced under players, who lose nothing",
     "redis-failover": "what players have seen outlives restarts and failovers of Redis",
+    "partition": "several hosts: the network breaks between worker and Redis, gateway and worker, and heals",
     "rotation": "Redis passwords that expire are changed under load: no call fails, no connection is cut",
     "simulate": "every invariant holds under faults drawn from seeds, and broken rules are found",
     "simulate-handover": "handover, migration, balance and drain under faults drawn from seeds; broken ones are found",
