@@ -84,10 +84,8 @@ class HostsCluster(Cluster):
     """A cluster whose workers and gateways have a host each."""
 
     def __init__(self, folder: Path, shape: Shape) -> None:
-        workers, gateways = (
-            [f"{r}-{i}" for i in range(n)] for r, n in (("worker", shape.workers), ("gateway", shape.gateways))
-        )
-        self.hosts = Hosts([*workers, *gateways])
+        names = [f"worker-{i}" for i in range(shape.workers)] + [f"gateway-{i}" for i in range(shape.gateways)]
+        self.hosts = Hosts(names)
         listen = ("--bind", "127.0.0.1", self.hosts.addresses[REDIS], "--protected-mode", "no")
         super().__init__(folder, replace(shape, redis_options=(*shape.redis_options, *listen)))
 

@@ -122,8 +122,11 @@ install_browser() {
     fi
 }
 
-# A Redis server with TLS, which the one in the wheel lacks; redis-tools holds the program and starts no service.
+# A Redis server with TLS, which the one in the wheel lacks (redis-tools holds the program and starts no service), and
+# what network namespaces are made with.
 install_servers() {
+    { command -v ip && command -v iptables; } >/dev/null 2>&1 || debian iproute2 iptables ||
+        say "no iproute2 or iptables and no right to install them: the tests with several hosts will fail"
     if command -v redis-server >/dev/null 2>&1 || [ -x /usr/bin/redis-check-rdb ] || debian redis-tools; then
         say "using a Redis server with TLS"
     elif [ "${CI:-}" = true ]; then

@@ -1,7 +1,7 @@
-"""[partition] Several hosts: the network breaks between a worker and Redis, and between a gateway and a worker, and heals.
+"""[partition] Several hosts: the network breaks between worker and Redis, between gateway and worker, and heals.
 
-Every worker and gateway has a network namespace of its own. Bots play through it; the figures are what they saw. Nothing
-that was shown may be lost, nobody doubled, and who sees nothing for long is told why.
+Every worker and gateway has a network namespace of its own. Bots play through it; the figures are what they saw.
+Nothing that was shown may be lost, nobody doubled, and who sees nothing for long is told why.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.prove import crowd, motion, restart, rolling_restart, seamless, world_e2e
+from loadtest.prove import crowd, motion, partition, restart, rolling_restart, seamless, world_e2e
 from loadtest.prove.proof import Proof
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -60,3 +60,12 @@ def test_a_crowd_is_told_within_its_budget_and_every_picture_is_true() -> None:
     crowd.run(proof, options)
     assert proof.broken == []
     assert proof.figures["held_back_bytes_per_bot_second"] > 0
+
+
+def test_broken_networks_between_hosts_heal_and_nothing_shown_is_lost(tmp_path: Path) -> None:
+    proof = Proof("partition")
+    options = partition.Options(bots=16, rounds=1, long_s=4)
+    found, parts = asyncio.run(partition.play(proof, options, tmp_path))
+    partition.check(proof, found, parts)
+    assert len(parts) == 2
+    assert proof.broken == []
