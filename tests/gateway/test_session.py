@@ -72,6 +72,20 @@ def code_of(session: Session, message: pb.ClientMessage) -> int:
     return caught.value.close_code
 
 
+def test_who_plays_is_told_once_that_the_worker_is_silent_and_once_that_it_is_back() -> None:
+    session = playing()
+    assert session.hears_worker(True) == ()
+    assert session.hears_worker(False) == (Tell(pb.Notice.CODE_STALLED),)
+    assert session.hears_worker(False) == ()
+    assert session.hears_worker(True) == (Tell(pb.Notice.CODE_RESUMED),)
+    assert session.hears_worker(True) == ()
+
+
+def test_who_is_not_served_yet_is_not_told_of_a_silent_worker() -> None:
+    session = Session(RULES, FRESH, 0.0)
+    assert session.hears_worker(False) == ()
+
+
 class TestHello:
     def test_a_new_session(self) -> None:
         session = Session(RULES, FRESH, 0.0)

@@ -48,6 +48,9 @@ FULL_S = 1.0
 """After the last tick that says that the world is full."""
 NOTICE_CHARS_MAX = 200
 
+LINK_SILENT_S = 1.5
+"""Players are told when nothing has come from their worker for so long; one that lives answers pings before."""
+
 
 class Players:
     """The gateway's state, all of which can be lost with the process. A `Desk` and a `RouteEvents`."""
@@ -108,7 +111,9 @@ class Players:
         now_s = self.now_s()
         for connection in self._queue.due(now_s):
             connection.do(connection.session.let_in(now_s))
+        silent = self.routing.silent_shards(LINK_SILENT_S)
         for connection in self.connections:
+            connection.do(connection.session.hears_worker(connection.session.shard not in silent))
             if self.paused:
                 connection.session.wait_on(now_s)
             connection.sweep(now_s)

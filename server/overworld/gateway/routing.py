@@ -117,6 +117,11 @@ class Routing:
         """How full the fullest link's buffer is, 0 to 1."""
         return max((link.fill for link in self._links.values()), default=0.0)
 
+    def silent_shards(self, seconds: float) -> frozenset[int]:
+        """Shards whose workers' links are open and have brought nothing for so long."""
+        silent = {route.link for route in self._routes.values() if route.link.silent_s > seconds}
+        return frozenset(shard for shard, route in self._routes.items() if route.link in silent)
+
     def wake(self) -> None:
         """Something is wanted that was not before: look at once."""
         self._wake.set()

@@ -319,6 +319,13 @@ class Session:
         self._told = True
         return (Tell(pb.Notice.CODE_SEARCHING),)
 
+    def hears_worker(self, hears: bool) -> Effects:
+        """Whether anything comes from the worker that serves the session. Called again and again."""
+        if not self.serving or hears != self._told:
+            return ()
+        self._told = not hears
+        return (Tell(pb.Notice.CODE_RESUMED if hears else pb.Notice.CODE_STALLED),)
+
     def wait_on(self, now_s: float) -> None:
         """A wait for a worker begins anew: the world stands still because somebody wants it so."""
         if self._unserved_s < now_s:

@@ -7,7 +7,7 @@ Bounds and what happens beyond them (each counted in `telemetry.link_lost_total`
 | a received frame | 16 MiB (1 KiB before the handshake is done) | the link is closed |
 | bytes waiting to be sent | 16 MiB | the link is closed: its peer is too slow to be of use, and gets everything anew |
 | handshake | 5 s | the link is closed |
-| silence | 5 s, pings after 1 s | the link is closed |
+| silence | 5 s, pings after 0.6 s | the link is closed |
 | handshakes at once | 64 | the newest is closed |
 """
 
@@ -51,7 +51,7 @@ class LinkLimits:
     frame_bytes_max: int = 16 << 20
     write_bytes_max: int = 16 << 20
     handshake_s: float = 5.0
-    ping_s: float = 1.0
+    ping_s: float = 0.6
     silence_s: float = 5.0
     handshakes_max: int = 64
 
@@ -115,6 +115,15 @@ class Link(asyncio.BufferedProtocol):
     def heard_s(self) -> float:
         """When the last byte came, on the loop's clock, in seconds. A peer that lives answers pings."""
         return self._heard_s
+
+    @property
+    def silent_s(self) -> float:
+        """For how long nothing has come, though this process would have seen it. Twice ping_s and a round trip are
+        nothing to worry about.
+        """
+        now = self._loop.time()
+        stood_still = now - self._expected_s > self._limits.ping_s / 2
+        return 0.0 if stood_still else now - self._heard_s
 
     @property
     def lag_s(self) -> float:
