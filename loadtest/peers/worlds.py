@@ -16,7 +16,7 @@ from typing import Literal
 from overworld.game import Grid, Title
 from overworld.titles.roam import Roam
 
-CELL, VIEW, TICK_HZ = 32, 64, 20
+CELL, VIEW, TICK_HZ = 64, 64, 20
 IN_VIEW = 40
 REACH = VIEW // CELL
 _NAME = re.compile(r"Roam([AB])(\d+)(?:W(\d+))?")
@@ -41,12 +41,12 @@ class Workload:
     @property
     def side(self) -> int:
         """Cells across the world."""
-        return 2 * REACH - 1 if self.part == "A" else side_for(self.players + self.wanderers)
+        return REACH + 1 if self.part == "A" else side_for(self.players + self.wanderers)
 
 
 def side_for(entities: int) -> int:
     """The side, in cells, of the square world in which a view holds closest to 40 of so many."""
-    return min(range(3, 1000), key=lambda side: abs(in_view(entities, side) - IN_VIEW))
+    return min(range(2, 1000), key=lambda side: abs(in_view(entities, side) - IN_VIEW))
 
 
 def in_view(entities: int, side: int) -> float:

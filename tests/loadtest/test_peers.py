@@ -45,9 +45,9 @@ def test_a_view_holds_about_forty_however_many_play(players: int) -> None:
 def test_worlds_are_made_for_the_number_that_is_asked_for() -> None:
     work = Workload("B", 500, wanderers=100)
     title = load_title(work.title)
-    assert type(title).world.width == 32 * work.side == 32 * side_for(600)
+    assert type(title).world.width == 64 * work.side == 64 * side_for(600)
     everybody = type(load_title(Workload("A", 7).title)).world
-    assert {len(everybody.view_of(cell)) for cell in range(9)} == {9}
+    assert {len(everybody.view_of(cell)) for cell in range(4)} == {4}
 
 
 @pytest.mark.parametrize(("limit", "guess"), [(700, 500), (300, 500), (90, 500), (1200, 100)])

@@ -1,11 +1,11 @@
 // The workload roam, the same rule for every Node server: avatars go straight on at one speed and bounce at walls; an
-// input is a new heading. Positions are whole numbers, 32 to a unit, so that they fit 16 bits.
+// input is a new heading. Positions are whole numbers, 16 to a unit, so that they fit 16 bits.
 
 export const TICK_MS = 50;
-export const CELL = 32 * 32;
-/** A view is the own cell and two more to each side: 25 cells. */
-export const REACH = 2;
-const STEP = (20 * 32) / 20;
+export const CELL = 64 * 16;
+/** A view is the own cell and one more to each side: 9 cells. */
+export const REACH = 1;
+const STEP = (20 * 16) / 20;
 
 export class Roam {
   /** @param {number} side cells across the world */

@@ -22,18 +22,22 @@ from overworld.gateway.session import (
     Greet,
     Seek,
     Session,
+    SessionState,
     Tell,
     UseToken,
 )
 from overworld.gateway.socket import GameSocket
 from overworld.gateway.transport import Transport
 from overworld.gateway.views import Viewer
-from overworld.wire.v1.client_pb2 import ClientMessage
+from overworld.wire.v1.client_pb2 import ClientMessage, Input
 
 log = structlog.get_logger(__name__)
 
 BURST_S = 2.0
 """The message rate's bucket holds this many seconds' worth."""
+
+_INPUT_TAG, _HEAD_BYTES, _SHORT_BYTES_MAX = 0x12, 2, 127
+"""A ClientMessage begins so that holds an Input of up to 127 bytes."""
 
 _EXPECTED = frozenset({CloseCode.BYE, CloseCode.RESTARTING, CloseCode.REPLACED, CloseCode.SILENT})
 
@@ -96,7 +100,13 @@ class Connection:
         self._heard_s = now_s
         try:
             self._take_token(now_s)
-            self.do(self.session.received(_parsed(message), now_s, self._desk.wall_s()))
+            session = self.session
+            if session.state is SessionState.PLAYING and _is_input_alone(message):
+                item = session.input(_parsed_input(message))
+                if item is not None:
+                    self._desk.forward(session, item)
+            else:
+                self.do(session.received(_parsed(message), now_s, self._desk.wall_s()))
         except WireError as error:
             self.close(error.close_code, error.reason)
 
@@ -250,6 +260,19 @@ class Connection:
             state=session.state.value,
             client=session.client,
         )
+
+
+def _is_input_alone(message: bytes) -> bool:
+    """Whether the message is one short Input and nothing else, as nearly all are: no need to look which it is."""
+    size = len(message) - _HEAD_BYTES
+    return 0 <= size <= _SHORT_BYTES_MAX and message[0] == _INPUT_TAG and message[1] == size
+
+
+def _parsed_input(message: bytes) -> Input:
+    try:
+        return Input.FromString(message[_HEAD_BYTES:])
+    except DecodeError:
+        raise WireError(CloseCode.BAD_MESSAGE, "the bytes are not a ClientMessage") from None
 
 
 def _parsed(message: bytes) -> ClientMessage:

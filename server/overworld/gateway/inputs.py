@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import chain, islice, repeat
+from typing import NamedTuple
 
 from overworld.errors import WireError
 from overworld.gateway.codes import CloseCode
@@ -15,9 +16,8 @@ from overworld.world.contract import WorldContract
 assert sys.byteorder == "little", "link columns are little-endian and copied as they are"
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """One input as a worker gets it."""
+class Forward(NamedTuple):
+    """One input as a worker gets it. (A tuple is made in half the time of a dataclass, and one is made for each.)"""
 
     seq: int
     kind: int
@@ -43,8 +43,9 @@ class InputRules:
         if len(values) != len(bounds):
             counts = f"{len(values)} values, {len(bounds)} are needed"
             raise WireError(CloseCode.BAD_INPUT, f"input {self._names[kind]}: {counts}"[:120])
-        checked = tuple(values)
-        for value, (low, high) in zip(checked, bounds, strict=True):
+        # The slice of a protobuf column is a list; going through the column itself costs three times that.
+        checked = tuple(values[:])
+        for value, (low, high) in zip(checked, bounds, strict=False):
             if not low <= value <= high:
                 text = f"input {self._names[kind]}: {value} is not within {low}..{high}"
                 raise WireError(CloseCode.BAD_INPUT, text[:120])
@@ -56,11 +57,12 @@ class InputColumns:
     milliseconds.
     """
 
-    __slots__ = ("_counts", "_due_ticks", "_kinds", "_seen_ticks", "_seqs", "_sessions", "_shard", "_values")
+    __slots__ = ("_items", "_sessions", "_shard")
 
     def __init__(self, shard: int) -> None:
         self._shard = shard
-        self._clear()
+        self._sessions: list[int] = []
+        self._items: list[Forward] = []
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -68,33 +70,21 @@ class InputColumns:
     def append(self, session: int, item: Forward) -> None:
         """One more input."""
         self._sessions.append(session)
-        self._seqs.append(item.seq)
-        self._kinds.append(item.kind)
-        self._seen_ticks.append(item.seen_tick)
-        self._due_ticks.append(item.due_tick)
-        self._counts.append(len(item.values))
-        self._values.extend(item.values)
+        self._items.append(item)
 
     def take(self) -> LinkMessage:
         """All of them as one message; empties the columns."""
+        columns = zip(*self._items, strict=True) if self._items else repeat(())
+        seqs, kinds, seen_ticks, values, due_ticks = islice(columns, len(Forward._fields))
         batch = InputBatch(
             shard=self._shard,
-            sessions_i64=self._sessions.tobytes(),
-            seqs_u32=self._seqs.tobytes(),
-            kinds_u32=self._kinds.tobytes(),
-            seen_ticks_u32=self._seen_ticks.tobytes(),
-            counts_u32=self._counts.tobytes(),
-            values_i32=self._values.tobytes(),
-            due_ticks_u32=self._due_ticks.tobytes() if any(self._due_ticks) else b"",
+            sessions_i64=array("q", self._sessions).tobytes(),
+            seqs_u32=array("I", seqs).tobytes(),
+            kinds_u32=array("I", kinds).tobytes(),
+            seen_ticks_u32=array("I", seen_ticks).tobytes(),
+            counts_u32=array("I", map(len, values)).tobytes(),
+            values_i32=array("i", chain.from_iterable(values)).tobytes(),
+            due_ticks_u32=array("I", due_ticks).tobytes() if any(due_ticks) else b"",
         )
-        self._clear()
+        self._sessions, self._items = [], []
         return LinkMessage(inputs=batch)
-
-    def _clear(self) -> None:
-        self._sessions = array("q")
-        self._seqs = array("I")
-        self._kinds = array("I")
-        self._seen_ticks = array("I")
-        self._counts = array("I")
-        self._values = array("i")
-        self._due_ticks = array("I")

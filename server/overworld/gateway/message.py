@@ -40,10 +40,11 @@ class MessageLimits:
 class MessageReader:
     """Puts a socket's messages together. Holds at most one unfinished message."""
 
-    __slots__ = ("_fragments", "_limits", "_size", "deadline_s")
+    __slots__ = ("_bytes_max", "_fragments", "_limits", "_size", "deadline_s")
 
     def __init__(self, limits: MessageLimits) -> None:
         self._limits = limits
+        self._bytes_max = limits.bytes_max
         self._fragments: list[bytes] | None = None
         self._size = 0
         self.deadline_s = math.inf
@@ -54,14 +55,14 @@ class MessageReader:
 
         Raises WireError 1002 (broken rules), 1003 (text), 1008 (fragments), 1009 (size).
         """
+        if opcode == _BINARY and fin and not reserved and self._fragments is None:
+            if len(payload) > self._bytes_max:
+                raise self._too_big()
+            return payload
         if reserved:
             raise WireError(CloseCode.PROTOCOL_ERROR, "reserved bits are set, and no extension was agreed")
         if opcode >= _FIRST_CONTROL:
             return None
-        if opcode == _BINARY and fin and self._fragments is None:
-            if len(payload) > self._limits.bytes_max:
-                raise self._too_big()
-            return payload
         return self._fragment(opcode, fin, payload, now_s)
 
     def check(self, now_s: float) -> None:

@@ -10,9 +10,11 @@ from functools import lru_cache
 
 from overworld.wire.v1 import client_pb2 as pb
 
+_VARINTS_KEPT = 65_536
 _ACK_TAG, _SEQ_TAG, _SHARD_TAG, _TICK_TAG = b"\x2a", b"\x08", b"\x10", b"\x18"
 
 
+@lru_cache(maxsize=_VARINTS_KEPT)
 def varint(number: int) -> bytes:
     """A number of at least 0 as a protobuf varint."""
     if number < 0x80:

@@ -166,7 +166,8 @@ class Session:
         """One message of the client. Raises WireError where the socket must be closed."""
         kind = message.WhichOneof("message")
         if kind == "input" and self.state is SessionState.PLAYING:
-            return self._input(message.input)
+            item = self.input(message.input)
+            return () if item is None else (item,)
         if kind is None:
             raise WireError(CloseCode.BAD_MESSAGE, "a ClientMessage with nothing in it")
         if (kind == "hello") != (self.state is SessionState.GREETING):
@@ -196,13 +197,14 @@ class Session:
         self.state = SessionState.CHECKING
         return (UseToken(login),)
 
-    def _input(self, message: pb.Input) -> Effects:
+    def input(self, message: pb.Input) -> Forward | None:
+        """One input of the client; only while PLAYING. What is to be forwarded now. Raises WireError."""
         values = self._rules.inputs.check(message.kind, message.values)
         seq = message.seq
         if seq != self._last_sent + 1:
             if seq <= self._last_sent:
                 self.duplicates += 1
-                return ()
+                return None
             text = f"input {seq} after input {self._last_sent}"
             raise WireError(CloseCode.INPUT_GAP, text)
         if len(self._waiting) >= self._rules.inputs_waiting_max:
@@ -210,7 +212,7 @@ class Session:
         item = Forward(seq, message.kind, message.seen_tick, values, message.due_tick)
         self._last_sent = seq
         self._waiting.append(item)
-        return (item,) if self.serving else ()
+        return item if self.serving else None
 
     # ------------------------------------------------------------ from the token ledger and the worker
 

@@ -42,6 +42,7 @@ HEADROOM_BYTES = 14
 LINGER_S = 1.0
 """How long a closed socket waits for the client's answer before it is torn down."""
 _READ_BUFFER_BYTES = 4096
+_CLOSE = int(Opcode.CLOSE)
 _BUSY_WAIT_S = 0.5
 _BUSY = (
     f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_S}\r\n"
@@ -139,13 +140,14 @@ class GameSocket(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame of the client."""
-        opcode = cast("int", frame.msg_type)
-        if opcode == Opcode.CLOSE:
+        # Asking the library for it makes an enumeration's member each time: once is enough.
+        opcode: int = frame.msg_type  # type: ignore[assignment]
+        if opcode == _CLOSE:
             self._client_closes(transport, frame)
         elif not self._closing:
             reserved = frame.rsv1 or frame.rsv2 or frame.rsv3
             try:
-                self._handler.on_frame(opcode, bool(frame.fin), bool(reserved), frame.get_payload_as_bytes())
+                self._handler.on_frame(opcode, frame.fin, reserved, frame.get_payload_as_bytes())
             except Exception:
                 # A fault of ours: the library closes this one socket with 1011.
                 log.exception("game_socket_failed")
