@@ -27,7 +27,7 @@ test-py: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers $(VENV)/.c
 prove-%: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers
 	@$(BIN)/python -m loadtest.prove $* $(ARGS)
 
-prove-compare: $(VENV)/.peers
+prove-bytes prove-compare: $(VENV)/.peers
 
 compare: prove-compare
 

@@ -35,6 +35,7 @@ CLAIMS = {
     "browser-lag": "the page in Chromium plays behind 150 ms: the own ship answers within a frame or two",
     "motion": "others are drawn where the server had them, in both SDKs, on good networks and bad ones",
     "resume": "200 resumes through random resets: the picture of a client that never lost its socket",
+    "bytes": "bytes a client and second with 40 ships in view, beside Colyseus",
     "compare": "Overworld beside Colyseus, Node's ws and the bare kernel: one workload, one machine, one table",
     "loadtest-catches": "faults planted into the server make a load test fail, by name; a clean run passes",
     "loadtest-azure": "the Locust file for Azure Load Testing, run as its engines would, against a cluster here",
