@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PYTHON ?=
 export PYTHON
 .DELETE_ON_ERROR:
-.PHONY: compare simulate loadtest-smoke play test test-js test-py check lint types layers protos tidy proto proto-check lock setup audit clean
+.PHONY: compare simulate loadtest-smoke play test test-js test-py check lint types layers protos tidy proto proto-check lock setup audit check-deploy image clean
 
 play: $(VENV)/.runtime
 	@exec $(BIN)/overworld dev $(ARGS)
@@ -29,6 +29,8 @@ prove-%: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers
 
 prove-bytes prove-compare: $(VENV)/.peers
 
+prove-deploy-checks: $(VENV)/.deploy
+
 compare: prove-compare
 
 SEEDS ?= 100
@@ -41,6 +43,14 @@ loadtest-smoke: $(VENV)/.dev
 	@$(BIN)/python -m loadtest run smoke --local --output loadtest-results/smoke $(ARGS)
 
 check: lint types layers protos proto-check tidy
+
+# What deploys: Dockerfile, Bicep, Kubernetes, against schemas and against the code. Installs its own tools first.
+check-deploy: $(VENV)/.deploy
+	@$(VENV)/deploy/bin/python -m tools.deploy_checks $(ARGS)
+
+# The image, built and run here without a container engine's daemon, as root on Debian. Opt-in: CI_IMAGE=1 .ci/run
+image: $(VENV)/.dev
+	@tools/image.sh $(ARGS)
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check
@@ -100,6 +110,8 @@ $(VENV)/.node: $(VENV)/.runtime package-lock.json $(wildcard clients/*/package-l
 
 $(VENV)/.peers: $(VENV)/.node loadtest/peers/node/package-lock.json
 	@tools/setup.sh peers
+$(VENV)/.deploy: $(VENV)/.dev deploy/constraints.txt
+	@tools/setup.sh deploy
 	@touch $@
 
 # Without the right to install a browser the stamp stays away, and the tests that need one say so.

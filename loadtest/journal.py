@@ -203,10 +203,10 @@ def replay(
             continue
         if record.title_version != str(core.contract.title_version) and record.title_version in later:
             core = migrated(core, *later[record.title_version])
-        outcome = core.step(record.inputs)
-        if core.tick != record.tick:
-            result.faults.append(f"shard {lineage.shard}: record {record.tick} came at tick {core.tick}")
+        if core.tick + 1 != record.tick:
+            result.faults.append(f"shard {lineage.shard}: record {record.tick} comes after tick {core.tick}")
             break
+        outcome = core.step(record.inputs)
         if record.state_digest:
             result.digests_compared += 1
             result.digests[record.tick] = core.digest()

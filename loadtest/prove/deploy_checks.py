@@ -1,0 +1,182 @@
+"""[deploy-checks] `make check-deploy` passes, and fails on mistakes planted in a copy of the tree, each by name."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtest.machine import REPOSITORY
+from loadtest.prove.proof import Proof
+
+CHECKS_S_MAX = 900
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """`old` becomes `new` in a file; the checks `only` must then name `rule`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    only: str
+    rule: str
+
+
+MISTAKES = (
+    Mistake(
+        "a property that does not exist",
+        "deploy/azure/modules/storage.bicep",
+        "allowBlobPublicAccess:",
+        "allowBlobPublicAcces:",
+        "bicep",
+        "bicep-schema",
+    ),
+    Mistake(
+        "a value that is not allowed",
+        "deploy/azure/modules/storage.bicep",
+        "defaultAction: 'Deny'",
+        "defaultAction: 'Denied'",
+        "bicep",
+        "bicep-schema",
+    ),
+    Mistake(
+        "a parameter that the module lacks",
+        "deploy/azure/main.bicep",
+        "zoneId: network.outputs.redisZoneId",
+        "zone: network.outputs.redisZoneId",
+        "bicep",
+        "bicep-module",
+    ),
+    Mistake(
+        "shared keys",
+        "deploy/azure/modules/storage.bicep",
+        "allowSharedKeyAccess: false",
+        "allowSharedKeyAccess: true",
+        "bicep",
+        "azure-rests-on",
+    ),
+    Mistake(
+        "a Redis that evicts",
+        "deploy/azure/modules/redis.bicep",
+        "'NoEviction'",
+        "'VolatileLRU'",
+        "bicep",
+        "azure-rests-on",
+    ),
+    Mistake(
+        "an admin password for images",
+        "deploy/azure/modules/registry.bicep",
+        "adminUserEnabled: false",
+        "adminUserEnabled: true",
+        "checkov",
+        "checkov",
+    ),
+    Mistake(
+        "a missing probe",
+        "deploy/k8s/base/gateway.yaml",
+        "readinessProbe:",
+        "x-readinessProbe:",
+        "kubernetes",
+        "schema",
+    ),
+    Mistake(
+        "a probe of a path that nobody answers",
+        "deploy/k8s/base/worker.yaml",
+        "path: /readyz",
+        "path: /ready",
+        "kubernetes",
+        "probes",
+    ),
+    Mistake(
+        "an unknown metric",
+        "deploy/k8s/azure/scaling.yaml",
+        "overworld_gateway_sockets{",
+        "overworld_gateway_players{",
+        "names kubernetes",
+        "metrics",
+    ),
+    Mistake(
+        "a privileged container",
+        "deploy/k8s/base/worker.yaml",
+        "allowPrivilegeEscalation: false",
+        "privileged: true",
+        "kubernetes",
+        "unprivileged",
+    ),
+    Mistake(
+        "a variable that is no setting",
+        "deploy/k8s/base/kustomization.yaml",
+        "OVERWORLD_SHARDS=",
+        "OVERWORLD_SHARD=",
+        "names",
+        "settings",
+    ),
+    Mistake(
+        "a setting with a wrong value",
+        "deploy/k8s/base/kustomization.yaml",
+        "OVERWORLD_WORKER_STANDBYS=1",
+        "OVERWORLD_WORKER_STANDBYS=many",
+        "kubernetes",
+        "settings",
+    ),
+    Mistake("an image that runs as root", "Dockerfile", "USER 10001:10001", "USER root", "dockerfile", "image-user"),
+    Mistake(
+        "a file system that can be written",
+        "deploy/k8s/base/gateway.yaml",
+        "readOnlyRootFilesystem: true",
+        "readOnlyRootFilesystem: false",
+        "kubernetes",
+        "read-only-root",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Nothing to choose."""
+
+
+def run(proof: Proof, _options: Options) -> None:
+    """The tree as it is, then each mistake."""
+    code, said = check(REPOSITORY, "names dockerfile kubernetes bicep checkov")
+    proof.figure("passes", code == 0)
+    proof.require(code == 0, f"the tree as it is does not pass: {said[-600:]}")
+    with tempfile.TemporaryDirectory(prefix="overworld-deploy-") as folder:
+        found = 0
+        for mistake in MISTAKES:
+            root = planted(Path(folder) / "tree", mistake)
+            code, said = check(root, mistake.only)
+            named = [line for line in said.splitlines() if line.startswith(f"{mistake.rule}:")]
+            caught = code != 0 and bool(named)
+            proof.require(caught, f"{mistake.name}: not found as {mistake.rule}: {said[-300:]}")
+            proof.say(f"{mistake.name}: {named[0][:150] if named else 'not found'}")
+            found += caught
+    proof.figure("mistakes_planted", len(MISTAKES))
+    proof.figure("mistakes_found", found)
+
+
+def planted(root: Path, mistake: Mistake) -> Path:
+    """A copy of what the checks read, with one mistake in it."""
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(REPOSITORY / "deploy", root / "deploy")
+    for name in ("Dockerfile", "azure.yaml"):
+        shutil.copy(REPOSITORY / name, root / name)
+    path = root / mistake.file
+    text = path.read_text()
+    assert mistake.old in text, f"{mistake.file} has no {mistake.old!r}"
+    path.write_text(text.replace(mistake.old, mistake.new))
+    return root
+
+
+def check(root: Path, only: str) -> tuple[int, str]:
+    """Exit code and output of the checks over a tree."""
+    program = REPOSITORY / ".venv" / "deploy" / "bin" / "python"
+    done = subprocess.run(
+        [str(program), "-m", "tools.deploy_checks", "--root", str(root), "--only", *only.split()],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=CHECKS_S_MAX, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
