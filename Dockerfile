@@ -15,7 +15,7 @@ RUN awk '/^# section / { on = ($3 == "runtime") } on' constraints.txt > /opt/ove
 COPY pyproject.toml README.md LICENSE ./
 COPY server server
 # The page the gateway serves uses the browser client as it is.
-COPY clients/js/src clients/js/src
+COPY clients/js/src server/overworld/gateway/web/js
 # The lists of what is installed stay (*.dist-info, requirements.txt): tools that write an SBOM read them.
 RUN /opt/overworld/bin/pip install --no-deps --no-build-isolation . \
     && /opt/overworld/bin/pip uninstall --yes setuptools pip

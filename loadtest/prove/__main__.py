@@ -32,6 +32,7 @@ CLAIMS = {
     "cost-of-safety": "what levels 0, 1 and 2 cost, and what a failover loses at 1 and at 2",
     "overload": "half as many players again as hold: nobody is closed, time dilates, and everything comes back",
     "deploy-checks": "what deploys is checked against schemas and code, and planted mistakes are found by name",
+    "image": "the container image is built and run as non-root on a read-only file system",
     "feel": "the own ship answers within a frame, predictions are right, aimed shots hit, however far the server is",
     "browser-lag": "the page in Chromium plays behind 150 ms: the own ship answers within a frame or two",
     "motion": "others are drawn where the server had them, in both SDKs, on good networks and bad ones",
