@@ -1,7 +1,7 @@
 """[image] The image is built here and run as its user on a file system that cannot be written: size, start, readiness.
 
 No container engine runs on many machines, so its file system is mounted and entered directly, as a runtime would:
-read-only, with a small /tmp in memory, as uid and gid 10001 without any other group. A worker and a gateway start from it
+read-only, with a small /tmp in memory, as uid and gid 10001 and no other group. A worker and a gateway start from it
 beside a real Redis, and both must answer /readyz. Needs root and Debian (buildah, mmdebstrap).
 """
 
