@@ -18,6 +18,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from loadtest.machine import REPOSITORY
@@ -27,7 +28,7 @@ from overworld.store.local_redis import LocalRedis
 from tests.parts.ports import free_port
 
 BUILD_S_MAX, COMMAND_S_MAX, READY_S = 1500, 60, 60.0
-USER = "10001"
+USER, SCRATCH = "10001", "/tmp"
 INSIDE = """\
 set -eu
 mount --bind "$ROOT" "$ROOT"
@@ -71,7 +72,9 @@ def run(proof: Proof, options: Options) -> None:
 
 async def enter(proof: Proof, root: Path, folder: Path) -> None:
     """Everything that runs inside."""
-    said = inside(root, ["sh", "-c", "id -u; id -g; id -G; touch /opt/x || echo refused; touch /tmp/x && echo written"])
+    said = inside(
+        root, ["sh", "-c", "id -u; id -g; id -G; touch /opt/x || echo refused; cd /tmp; touch x && echo written"]
+    )
     proof.figure("inside", said.split())
     proof.require(said.split() == [USER, USER, USER, "refused", "written"], f"inside it says {said!r}")
     redis = LocalRedis()
@@ -83,7 +86,7 @@ async def enter(proof: Proof, root: Path, folder: Path) -> None:
             "OVERWORLD_REDIS_URL": f"redis://127.0.0.1:{redis.port}/0",
             "OVERWORLD_CLUSTER_KEY": secrets.token_hex(32),
             "OVERWORLD_TITLE": "frontier",
-            "OVERWORLD_BLOB_URL": "dir:/tmp/blobs",
+            "OVERWORLD_BLOB_URL": f"dir:{SCRATCH}/blobs",
         }
         for role, variable in (
             ("worker", "OVERWORLD_WORKER_HTTP_PORT"),
@@ -93,7 +96,7 @@ async def enter(proof: Proof, root: Path, folder: Path) -> None:
             node = started(root, role, {**settings, variable: str(port)}, folder / f"{role}.log")
             nodes.append(node)
             began_s = time.monotonic()
-            await node.wait_until(lambda port=port: ready(port), READY_S)
+            await node.wait_until(partial(ready, port), READY_S)
             proof.figure(f"{role}_ready_s", time.monotonic() - began_s)
             proof.figure(f"{role}_memory_mib", node.rss_bytes() / 2**20)
         for node in nodes:
