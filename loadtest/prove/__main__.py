@@ -23,6 +23,7 @@ CLAIMS = {
     "seamless": "players cross borders all the time while workers die, drain and come: nobody is lost or doubled",
     "migrate": "how long players wait for a shard that moves, and for a standby of one whose worker dies",
     "rolling-restart": "all workers and gateways are replaced under players, who lose nothing",
+    "upgrade": "the runbook's upgrade, step by step, under players, seen through the dashboards' own queries",
     "redis-failover": "what players have seen outlives restarts and failovers of Redis",
     "partition": "several hosts: the network breaks between worker and Redis, gateway and worker, and heals",
     "rotation": "Redis passwords that expire are changed under load: no call fails, no connection is cut",
