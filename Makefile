@@ -21,7 +21,7 @@ test: test-js test-py
 test-js: $(VENV)/.node
 	@cd clients/js && PATH="$(CURDIR)/$(BIN):$$PATH" npm test --silent
 
-test-py: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers $(VENV)/.csharp $(VENV)/.peers
+test-py: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers $(VENV)/.csharp $(VENV)/.peers $(VENV)/.prometheus
 	@$(BIN)/python -m pytest $(ARGS)
 
 prove-%: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers
@@ -30,6 +30,8 @@ prove-%: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers
 prove-bytes prove-compare: $(VENV)/.peers
 
 prove-deploy-checks: $(VENV)/.deploy
+
+prove-upgrade: $(VENV)/.prometheus
 
 compare: prove-compare
 
@@ -67,6 +69,7 @@ protos: $(VENV)/.dev
 
 proto-check: $(VENV)/.dev
 	@$(BIN)/python proto/generate.py --check
+	@$(BIN)/python -m tools.dashboards --check
 
 tidy: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q tests/test_tidy.py
@@ -83,7 +86,7 @@ lock: $(VENV)/.dev $(VENV)/.node
 audit: $(VENV)/.dev
 	@$(BIN)/pip-audit --strict --requirement constraints.txt --require-hashes --disable-pip --progress-spinner off
 
-setup: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers $(VENV)/.csharp $(VENV)/.peers
+setup: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers $(VENV)/.csharp $(VENV)/.peers $(VENV)/.prometheus
 	@echo "setup: everything is installed"
 
 clean:
@@ -121,6 +124,10 @@ $(VENV)/.browser: $(VENV)/.python
 # Likewise for the tests with TLS.
 $(VENV)/.servers: $(VENV)/.python
 	@tools/setup.sh servers && touch $@ || test $$? -eq 2
+
+# As the browser: for the tests of alerts, and the proof of upgrades.
+$(VENV)/.prometheus: $(VENV)/.python
+	@tools/setup.sh prometheus && touch $@ || test $$? -eq 2
 
 # As the browser: for the tests of generated C#.
 $(VENV)/.csharp: $(VENV)/.python

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs one part of what this repository needs: setup.sh python|runtime|dev|node|browser|servers|peers|csharp|deploy.
+# Installs one part of what this repository needs: setup.sh python|runtime|dev|node|browser|servers|peers|csharp|prometheus|deploy.
 # The Makefile calls it and keeps a stamp for each part, so that each runs once until what it is made from changes.
 set -eu
 cd "$(dirname "$0")/.."
@@ -150,6 +150,19 @@ install_csharp() {
     fi
 }
 
+install_prometheus() {
+    if command -v prometheus >/dev/null 2>&1 && command -v promtool >/dev/null 2>&1; then
+        say "using $(command -v prometheus)"
+    elif debian prometheus; then
+        say "using $(command -v prometheus)"
+    elif [ "${CI:-}" = true ]; then
+        fail "no Prometheus, and none can be installed here"
+    else
+        say "no prometheus and promtool on PATH and no right to install them: the tests of alerts will fail until you do"
+        return 2
+    fi
+}
+
 # deploy_install ENVIRONMENT SECTION [OPTION]: a section of deploy/constraints.txt into an environment of its own.
 deploy_install() {
     [ -x ".venv/$1/bin/python" ] || .venv/bin/python -m venv ".venv/$1"
@@ -199,6 +212,7 @@ browser) install_browser ;;
 servers) install_servers ;;
 peers) install_peers ;;
 csharp) install_csharp ;;
+prometheus) install_prometheus ;;
 deploy) install_deploy ;;
-*) fail "usage: setup.sh python|runtime|dev|node|browser|servers|peers|csharp|deploy" ;;
+*) fail "usage: setup.sh python|runtime|dev|node|browser|servers|peers|csharp|prometheus|deploy" ;;
 esac
