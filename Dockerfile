@@ -28,8 +28,8 @@ LABEL org.opencontainers.image.title="overworld" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
-RUN groupadd --system --gid 10001 overworld \
-    && useradd --system --uid 10001 --gid 10001 --home-dir /nonexistent --no-create-home \
+RUN groupadd --gid 10001 overworld \
+    && useradd --uid 10001 --gid 10001 --home-dir /nonexistent --no-create-home \
         --shell /usr/sbin/nologin overworld
 COPY --from=build /opt/overworld /opt/overworld
 ENV PATH=/opt/overworld/bin:$PATH \

@@ -119,7 +119,7 @@ async def test_an_ack_of_the_shard_that_the_player_went_to_is_no_early_one(
 async def test_a_record_that_is_not_there_is_found(collected: Lineage, watched: Watched) -> None:
     del collected.records[12]
     result = replay(watched.core.contract, Meadow(sheep=40), collected)
-    assert "record 14 came at tick 13" in result.faults[0]
+    assert "record 14 comes after tick 12" in result.faults[0]
 
 
 @pytest.mark.asyncio
