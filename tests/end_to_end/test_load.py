@@ -79,7 +79,8 @@ def test_two_machines_play_one_run(tmp_path: Path) -> None:
 
     async def both() -> tuple[int, int]:
         async with await local(ClusterPart(title="roam", shards="2x2"), tmp_path) as target:
-            return await asyncio.gather(machine(target, 0), machine(target, 1))
+            first, second = await asyncio.gather(machine(target, 0), machine(target, 1))
+            return first, second
 
     assert asyncio.run(both()) == (0, 0)
     [written] = tmp_path.glob("machine-*.json")
