@@ -349,6 +349,13 @@ async def test_a_drain_moves_every_shard_and_saves_none(cluster: Cluster) -> Non
     await until(lambda: all(linked(v, w) for v in workers for w in workers if v is not w), "they know each other")
     leaving, *others = sorted(workers, key=lambda w: -len(running(w)))
     shards = running(leaving)
+
+    def knows_who_has_how_many() -> bool:
+        assert leaving._keeper is not None
+        counts = leaving._keeper.counts([w.address for w in others])
+        return all(counts[w.address] == len(running(w)) for w in others)
+
+    await until(knows_who_has_how_many, "the one who leaves has seen what the others run")
     gateway: Gateway = await playing(cluster, leaving, shards[0])
     saved = {shard: len(cluster.shelf.kept[shard]) for shard in shards}
     assert await leaving.stop()
