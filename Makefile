@@ -113,6 +113,8 @@ $(VENV)/.node: $(VENV)/.runtime package-lock.json $(wildcard clients/*/package-l
 
 $(VENV)/.peers: $(VENV)/.node loadtest/peers/node/package-lock.json
 	@tools/setup.sh peers
+	@touch $@
+
 $(VENV)/.deploy: $(VENV)/.dev deploy/constraints.txt
 	@tools/setup.sh deploy
 	@touch $@
