@@ -176,13 +176,13 @@ ALERTS = (
     ),
     Alert(
         "ArchiveLags",
-        "overworld_archive_lag_ticks > 6000",
+        "overworld_archive_lag_ticks * overworld_tick_interval_seconds > 300",
         5,
         "warning",
         "Blob outage",
         "The archive is five minutes behind: the journal in Redis grows.",
-        one("overworld_archive_lag_ticks", "9000x40"),
-        one("overworld_archive_lag_ticks", "100x40"),
+        {**one("overworld_archive_lag_ticks", "9000x40"), **one("overworld_tick_interval_seconds", "0.05x40")},
+        {**one("overworld_archive_lag_ticks", "5000x40"), **one("overworld_tick_interval_seconds", "0.05x40")},
     ),
     Alert(
         "BlobFails",

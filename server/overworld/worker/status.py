@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from overworld.worker.gauges import entities_of, players_of
 from overworld.worker.host import ShardHost
 from overworld.worker.load import LoadBook
 
@@ -17,8 +18,8 @@ def shard_status(shard: int, host: ShardHost, loads: LoadBook) -> dict[str, Any]
         "phase": host.phase.value,
         "tick": core.tick if core else 0,
         "held": host.held,
-        "players": int((core.shard.players.online > 0).sum()) if core else 0,
-        "entities": sum(len(table) for table in core.shard.tables) if core else 0,
+        "players": players_of(core) if core else 0,
+        "entities": entities_of(core) if core else 0,
         "tick_ms": round(loads.tick_ms(shard), 3),
         "cpu_ms_per_s": round(loads.cost(shard) or 0.0, 2),
         "snapshot_age_s": round(host.snapshot_age_s, 1),
