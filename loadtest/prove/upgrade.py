@@ -3,7 +3,8 @@
 The steps are those of `## Upgrade` in deploy/runbook.md, by their names and in their order. Required: what
 [rolling-restart] requires (no socket is closed while workers are replaced, every avatar is kept, pictures and inputs
 are right, the next version runs all shards in the end); no query of any panel fails, before, during and after; every
-panel that shows more than rare events has data during and after; Prometheus reaches every process again.
+panel that shows more than rare events has data during and after; Prometheus reaches every process again, and when all
+is over no alert's condition holds.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from loadtest.cluster import Cluster, Node, Shape
 from loadtest.machine import REPOSITORY
-from loadtest.panels import Panel, Watch, panels
+from loadtest.panels import Panel, Watch, panels, quiet
 from loadtest.prove import rolling_restart
 from loadtest.prove.proof import Proof
 from loadtest.prove.rolling_restart import NEXT_TITLE, Times, exchange
@@ -27,16 +29,14 @@ from loadtest.prove.seamless import COUNT_AFTER_S, TITLE
 from loadtest.trial import Trial
 from loadtest.worlds import world_of
 from tests.parts.prometheus import Prometheus
+from tools.alert_rules import ALERTS
 
 RUNBOOK = REPOSITORY / "deploy" / "runbook.md"
 STEP = re.compile(r"^\d+\. \*\*(.+?)\.?\*\*", re.MULTILINE)
+ALERT = "alert"
+WHENS = ("before", "during", "after")
 LOOK_S = 3.0
 """From one look at all panels to the next."""
-RARE = re.compile(
-    r"overworld_(\w+_(failed|failures|refused|refusals|retries|fenced|dropped|corrupt|lost|closes|suspicious)_total"
-    r"|guests_refused_total|gateway_move_seconds|takeovers_total|inputs_late_total)"
-)
-"""Panels of these may be empty: their series begin with the first such event."""
 ALWAYS = (
     Panel("own / Processes that answer", "sum(up)"),
     Panel("own / Versions", "sum by (role, title_version) (overworld_process)"),
@@ -143,7 +143,7 @@ async def play(proof: Proof, options: Options, folder: Path) -> tuple[Trial, Tim
         prometheus = Prometheus(folder / "prometheus", targets(trial.cluster))
         await prometheus.start()
         try:
-            upgrade = Upgrade(proof, options, trial, Watch(prometheus, [*ALWAYS, *panels()]))
+            upgrade = Upgrade(proof, options, trial, Watch(prometheus, [*ALWAYS, *panels(), *alerts()]))
             names = steps()
             assert names == list(STEPS), f"the runbook's steps are {names}, this proof's {list(STEPS)}"
             for name in names:
@@ -154,6 +154,11 @@ async def play(proof: Proof, options: Options, folder: Path) -> tuple[Trial, Tim
         await trial.leave()
         await trial.finish()
     return trial, upgrade.times, upgrade.watch
+
+
+def alerts() -> list[Panel]:
+    """The alerts' conditions, without how long they must hold."""
+    return [Panel(f"{ALERT} / {alert.name}", alert.query) for alert in ALERTS]
 
 
 def targets(cluster: Cluster) -> dict[str, str]:
@@ -170,21 +175,27 @@ def check(proof: Proof, options: Options, trial: Trial, times: Times, watch: Wat
 
 def check_panels(proof: Proof, watch: Watch, processes: int) -> None:
     """Print what the panels showed, and require what they must."""
-    table = {}
+    table: dict[str, dict[str, Any]] = {}
+    true: dict[str, list[str]] = {}
     for shown in watch.shown:
-        row = {when: shown.span(when) for when in ("before", "during", "after")}
+        row = {when: shown.span(when) for when in WHENS}
+        proof.require(not shown.failed, f"{shown.panel.name}: {shown.failed[:1]}")
+        if shown.panel.name.startswith(ALERT):
+            true |= {shown.panel.name: [when for when, span in row.items() if span]} if shown.has_data else {}
+            continue
         table[shown.panel.name] = {**row, "series": shown.series}
         cells = "".join(f"{_told(span):>22}" for span in row.values())
         proof.say(f"{shown.panel.name:54}{cells}{shown.series:>5}")
-        proof.require(not shown.failed, f"{shown.panel.name}: {shown.failed[:1]}")
-        rare = RARE.search(shown.panel.expr)
         empty = [when for when, span in row.items() if span is None and when != "before"]
-        proof.require(not empty or bool(rare), f"{shown.panel.name} had no data {empty}: {shown.panel.expr}")
+        proof.require(not empty or quiet(shown.panel), f"{shown.panel.name} had no data {empty}: {shown.panel.expr}")
+    left = [name for name, whens in true.items() if "after" in whens]
+    proof.require(not left, f"when all was over, conditions held of {left}")
     up = watch.shown[0]
     proof.require(up.span("after") == [processes] * 2, f"of {processes} processes {up.span('after')} were scraped")
     proof.figure("looks_at_all_panels", watch.rounds)
     proof.figure("queries_failed", sum(len(shown.failed) for shown in watch.shown))
-    proof.figure("panels_without_data", [shown.panel.name for shown in watch.shown if not shown.has_data])
+    proof.figure("panels_without_data", [name for name, row in table.items() if not row["series"]])
+    proof.figure("alerts_whose_condition_held", true)
     proof.figure("panels", table)
 
 

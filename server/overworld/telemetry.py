@@ -165,6 +165,7 @@ core_alarms_total = Counter("overworld_core_alarms", "Things that should not be,
 # ---------------------------------------------------------------- worker: ownership
 
 shards_owned = Gauge("overworld_shards_owned", "Shards of this process, by phase", ["phase"])
+world_shards = Gauge("overworld_world_shards", "Shards that the world has, whoever runs them; as every worker knows")
 commit_level = Gauge("overworld_commit_level", "The commit level in force")
 takeovers_total = Counter("overworld_takeovers", "Shards acquired, by why they were vacant", ["why"])
 acquire_refused_total = Counter("overworld_acquire_refused", "Acquisitions that came too late: somebody was alive")
@@ -275,3 +276,30 @@ gateway_directory_failures_total = Counter(
 gateway_loop_late_seconds = Histogram(
     "overworld_gateway_loop_late_seconds", "How late the event loop ran a timer", buckets=_FAST_S
 )
+
+# ---------------------------------------------------------------- counters that begin at 0
+
+BEGUN: dict[Counter, tuple[str, ...]] = {
+    journal_retries_total: (
+        *("unknown_script", "moved", "later", "unconfirmed"),
+        *("reconnect", "refused", "connection"),
+    ),
+    journal_refused_total: ("not_replicated", "unavailable", "refused", "queue_full"),
+    snapshot_corrupt_total: ("manifest", "snapshot"),
+    inputs_refused_total: ("unknown_session", "duplicate", "bad_input", "gap", "overflow"),
+    mail_dropped_total: ("mailbox_full", "no_link", "no_owner", "not_here"),
+    takeovers_total: ("migration", "new", "released", "silent", "suspect"),
+    migrations_total: ("moved", "refused", "failed"),
+    shard_ended_total: ("stopped", "fenced", "title_failed", "left", "moved", "failed", "crashed"),
+    gateway_refusals_total: (*("path", "host", "key", "version", "origin", "address", "full", "unfinished", "busy"),),
+    gateway_suspicious_total: ("protocol", "bad_message", "too_big", "too_much", "bad_input", "input_gap"),
+    gateway_guests_refused_total: ("disabled", "rate", "host", "body"),
+    gateway_dropped_total: (
+        *("behind", "queue_full", "detach_unreachable", "link_message", "output_not_owner", "output_stale"),
+        *("pong_behind", "input_duplicate", "stream_place"),
+    ),
+}
+"""Label values of what alerts and dashboards count. A series that begins with its first event, at 1, has no increase
+for Prometheus: the first corrupt snapshot of a process would wake nobody.
+"""
+_begun = [counter.labels(value) for counter, values in BEGUN.items() for value in values]

@@ -14,6 +14,7 @@ import pytest
 
 import overworld.telemetry  # noqa: F401  registers the metrics
 from tools import alerts, dashboards
+from tools.alert_rules import ALERTS, Alert
 
 ROOT = Path(__file__).resolve().parents[2]
 METRIC = re.compile(r"\boverworld_[a-z0-9_]+")
@@ -37,7 +38,7 @@ def test_the_files_are_fresh() -> None:
 
 
 def test_promtool_reads_them() -> None:
-    assert f"{len(alerts.ALERTS)} rules found" in promtool("check", "rules", str(alerts.FOLDER / "overworld.yaml"))
+    assert f"{len(ALERTS)} rules found" in promtool("check", "rules", str(alerts.FOLDER / "overworld.yaml"))
 
 
 def test_each_is_raised_when_it_must_be_and_not_when_it_must_not() -> None:
@@ -53,8 +54,8 @@ def test_promtools_tests_can_fail(tmp_path: Path) -> None:
         promtool("test", "rules", str(tmp_path / "overworld_test.yaml"))
 
 
-@pytest.mark.parametrize("alert", alerts.ALERTS, ids=lambda alert: alert.name)
-def test_it_asks_for_metrics_of_ours_and_leads_to_a_section(alert: alerts.Alert) -> None:
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+def test_it_asks_for_metrics_of_ours_and_leads_to_a_section(alert: Alert) -> None:
     assert set(METRIC.findall(alert.query)) <= known()
     assert f"\n## {alert.section}\n" in (ROOT / "deploy" / "runbook.md").read_text()
 

@@ -27,6 +27,7 @@ def introduce(contract: WorldContract) -> None:
     """What does not change while the process runs."""
     telemetry.process.labels("worker", __version__, contract.title, str(contract.title_version)).set(1)
     telemetry.tick_interval_seconds.set(contract.grid.tick_interval_us / 1e6)
+    telemetry.world_shards.set(contract.grid.shard_count)
     telemetry.dilation.set(1)
 
 
