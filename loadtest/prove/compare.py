@@ -18,7 +18,7 @@ from typing import Any, cast
 from loadtest.machine import commit
 from loadtest.peers import table, tools
 from loadtest.peers.observer import observing
-from loadtest.peers.rivals import RIVALS, Running
+from loadtest.peers.rivals import RIVALS, SETTINGS, Running
 from loadtest.peers.run import Inputs, Outcome, Pace, measure
 from loadtest.peers.search import largest
 from loadtest.peers.worlds import Part, Workload
@@ -64,6 +64,7 @@ def run(proof: Proof, options: Options) -> None:
     if options.merge:
         proof.figures.update(_earlier())
     proof.figures["versions"] = {**tools.node_versions(), "python": sys.version.split()[0]}
+    proof.figures["overworld_settings"] = dict(SETTINGS)
     asyncio.run(_run(proof, options))
     for line in table.lines(proof.figures):
         print(line, flush=True)
