@@ -2,6 +2,7 @@
 # make test     every test, with its real parts (installs them first)
 # make check    everything that reads the code without running it
 # make loadtest-smoke   200 bots for a minute: is the game correct under load?
+# make bench    microbenchmarks of the hot functions; make profile: flame graphs of each process of a running load
 # make prove-X  measure one claim afresh: loadtest/prove says which there are
 #
 # Set-up happens by itself, once: each part has a stamp in .venv. ARGS="..." is handed on to pytest.
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PYTHON ?=
 export PYTHON
 .DELETE_ON_ERROR:
-.PHONY: compare simulate loadtest-smoke play test test-js test-py check lint types layers protos tidy proto proto-check lock setup audit check-deploy image clean
+.PHONY: bench bench-compare compare profile simulate loadtest-smoke play test test-js test-py check lint types layers protos tidy proto proto-check lock setup audit check-deploy image clean
 
 play: $(VENV)/.runtime
 	@exec $(BIN)/overworld dev $(ARGS)
@@ -27,7 +28,7 @@ test-py: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers $(VENV)/.c
 prove-%: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers
 	@$(BIN)/python -m loadtest.prove $* $(ARGS)
 
-prove-bytes prove-compare: $(VENV)/.peers
+prove-bytes prove-compare prove-limits prove-growth: $(VENV)/.peers
 
 prove-deploy-checks: $(VENV)/.deploy
 
@@ -43,6 +44,19 @@ simulate: $(VENV)/.dev
 # A load test whose thresholds are on correctness alone: 200 bots for a minute. `python -m loadtest` does the others.
 loadtest-smoke: $(VENV)/.dev
 	@$(BIN)/python -m loadtest run smoke --local --output loadtest-results/smoke $(ARGS)
+
+# BENCH=name.json names the result; `make bench-compare BEFORE=a.json AFTER=b.json` compares two, by ratio.
+BENCH ?= loadtest-results/bench.json
+
+bench: $(VENV)/.dev
+	@mkdir -p $(dir $(BENCH))
+	@$(BIN)/python -m pytest loadtest/benchmarks --benchmark-json=$(BENCH) --benchmark-columns=median,iqr,rounds $(ARGS)
+
+bench-compare: $(VENV)/.dev
+	@$(BIN)/python -m loadtest.benchmarks.ratios $(BEFORE) $(AFTER)
+
+profile: $(VENV)/.dev $(VENV)/.peers
+	@$(BIN)/python -m loadtest.profile $(ARGS)
 
 check: lint types layers protos proto-check tidy
 

@@ -64,8 +64,25 @@ CASES = [
 ]
 
 
-def measure(case: Case) -> Cost:
-    """Run one case."""
+@dataclass(frozen=True)
+class Stage:
+    """A gateway's fan-out with all viewers in place, and what a worker sends it, serialised, in order."""
+
+    grid: Grid
+    views: Views
+    fanout: Fanout
+    outputs: list[bytes]
+
+    def deliver(self, data: bytes) -> None:
+        """What the gateway does with one output."""
+        output = LinkMessage.FromString(data).output
+        assert self.fanout.newer(output.shard, output.epoch, output.tick)
+        self.fanout.deliver(decode(output, self.grid))
+        self.views.take_watches()
+
+
+def staged(case: Case, ticks: int = TICKS) -> Stage:
+    """One case, ready to run."""
     grid = Grid(width=case.side * CELL, height=case.side * CELL, cell=CELL, shards=case.shards, view=2 * CELL)
     chance = random.Random(SEED)
     views = Views(grid)
@@ -77,20 +94,22 @@ def measure(case: Case) -> Cost:
         viewer = fanout.viewers[session] = Viewer(session, _send, _acked)
         views.place(viewer, center)
     outputs = [
-        _output(grid, shard, tick, centers, case, chance) for tick in range(TICKS) for shard in range(grid.shard_count)
+        _output(grid, shard, tick, centers, case, chance) for tick in range(ticks) for shard in range(grid.shard_count)
     ]
-    took_s = []
+    return Stage(grid, views, fanout, outputs)
+
+
+def measure(case: Case) -> Cost:
+    """Run one case."""
+    stage, took_s = staged(case), []
     gc.collect()
     gc.freeze()
-    for data in outputs:
+    for data in stage.outputs:
         began_s = time.process_time()
-        output = LinkMessage.FromString(data).output
-        assert fanout.newer(output.shard, output.epoch, output.tick)
-        fanout.deliver(decode(output, grid))
-        views.take_watches()
+        stage.deliver(data)
         took_s.append(time.process_time() - began_s)
-    ticks_s = np.array(took_s).reshape(TICKS, grid.shard_count).sum(axis=1)
-    groups = {id(viewer.group) for viewer in fanout.viewers.values()}
+    ticks_s = np.array(took_s).reshape(TICKS, stage.grid.shard_count).sum(axis=1)
+    groups = {id(viewer.group) for viewer in stage.fanout.viewers.values()}
     per_client = 1e6 / case.clients
     return Cost(case, len(groups), float(ticks_s.mean()) * per_client, float(np.median(ticks_s)) * per_client)
 

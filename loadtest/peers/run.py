@@ -92,9 +92,11 @@ async def measure(
     pace: Pace,
     started: Callable[[Running], Awaitable[None]] | None = None,
     start: Starter | None = None,
+    window_ends: Callable[[], object] | None = None,
 ) -> Outcome:
     """Start a server (`start`: in a way of its own), load it, and read it off. `started` is called before the load
-    comes. This process keeps to the generator's core meanwhile. Raises StartFailed, ToolMissing or RuntimeError.
+    comes, `window_ends` when the window is over and the server still there. This process keeps to the generator's core
+    meanwhile. Raises StartFailed, ToolMissing or RuntimeError.
     """
     tools.allow_files()
     before = os.sched_getaffinity(0)
@@ -108,7 +110,10 @@ async def measure(
                 if started is not None:
                     await started(server)
                 async with loaded(server, work, inputs, pace) as outcome:
-                    return await outcome()
+                    found = await outcome()
+                    if window_ends is not None:
+                        window_ends()
+                    return found
     finally:
         os.sched_setaffinity(0, before)
 

@@ -40,6 +40,8 @@ CLAIMS = {
     "resume": "200 resumes through random resets: the picture of a client that never lost its socket",
     "bytes": "bytes a client and second with 40 ships in view, beside Colyseus",
     "compare": "Overworld beside Colyseus, Node's ws and the bare kernel: one workload, one machine, one table",
+    "growth": "how cost grows with players, entities, shards, and viewers of one cell: exponents and a page",
+    "limits": "how far one core goes: players, entities, arenas, lateness, memory, each beside its aim",
     "loadtest-catches": "faults planted into the server make a load test fail, by name; a clean run passes",
     "loadtest-azure": "the Locust file for Azure Load Testing, run as its engines would, against a cluster here",
     "crowd": "a thousand ships in view and a budget that does not cover them: near ones every tick, all every second",

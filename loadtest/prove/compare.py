@@ -64,7 +64,7 @@ def run(proof: Proof, options: Options) -> None:
     if options.merge:
         proof.figures.update(_earlier())
     proof.figures["versions"] = {**tools.node_versions(), "python": sys.version.split()[0]}
-    proof.figures["overworld_settings"] = dict(SETTINGS)
+    proof.figures["settings_of_overworld"] = dict(SETTINGS)
     asyncio.run(_run(proof, options))
     for line in table.lines(proof.figures):
         print(line, flush=True)

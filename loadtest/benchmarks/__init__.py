@@ -1,0 +1,1 @@
+"""Microbenchmarks of the functions that every tick goes through: `make bench`."""
