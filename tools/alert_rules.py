@@ -445,3 +445,11 @@ ALERTS = (
         one("overworld_gateway_suspicious_total", "0+1x40"),
     ),
 )
+
+OF_THE_CLOCK = frozenset(
+    ("AppendsSlow", "TicksLate", "TickBudgetNearlyUsed", "TicksSkipped", "TicksOverBudget", "TimeDilates", "QueueFills",
+     "ProcessStoodStill", "GatewayLate", "PlayersBehind", "BacklogGrows")
+)  # fmt: skip
+"""Names of those that a machine with too little time raises while all is right: no test and no proof requires their
+silence.
+"""

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import prometheus_client
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 
-import overworld.telemetry  # noqa: F401  registers the metrics
+import overworld.telemetry
 from tools import alerts, dashboards
 from tools.alert_rules import ALERTS, Alert
 
@@ -66,3 +67,23 @@ def test_dashboards_ask_for_metrics_of_ours(name: str) -> None:
     asked = set(METRIC.findall(json.dumps(board["panels"])))
     assert asked
     assert asked <= known()
+
+
+def test_what_is_grouped_by_are_labels_that_something_has() -> None:
+    asked = [alert.query for alert in ALERTS] + [
+        p.query for _, _, panels in dashboards.DASHBOARDS.values() for p in panels
+    ]
+    families = [f for f in prometheus_client.REGISTRY.collect() if f.name.startswith("overworld_")]
+    declared = {
+        metric: set(getattr(metric, "_labelnames", ()))
+        for metric in vars(overworld.telemetry).values()
+        if isinstance(metric, MetricWrapperBase)
+    }
+    assert len(declared) == len(families)
+    by_name = {str(metric._name): labels for metric, labels in declared.items()}
+    for query in asked:
+        # Whatever stands in the parentheses that follow a `by`.
+        for labels, inside in re.findall(r"by \(([a-z_, ]+)\) \(([^()]*(?:\([^()]*\))?)", query):
+            names = [re.sub("_(total|bucket|count|sum)$", "", name) for name in METRIC.findall(inside)]
+            known = set().union(*(by_name[name] for name in names)) | {"instance", "namespace", "le"}
+            assert set(labels.split(", ")) <= known, query
