@@ -188,3 +188,55 @@ def test_whatever_tick_they_name_all_are_applied_in_order_and_none_before_it_is_
     near = at + core.contract.grid.tick_hz // 2
     for (tick, _), wanted in zip(applied, due, strict=True):
         assert tick >= wanted or wanted > near
+
+
+def test_a_pause_in_which_everybody_keeps_to_the_bound_loses_nothing() -> None:
+    core, _ = two_players()
+    inbox = Inbox(core.contract, waiting_max=4)
+    for seq in range(1, 21):
+        inbox.inputs(batch((100, seq, 0, [1, 0]), (200, seq, 0, [0, 1])), sessions=2)
+    assert inbox.counters.overflow == 0
+    assert 0 < inbox.fill < 1
+    applied: list[tuple[int, int]] = []
+    for _ in range(10):
+        now, refused = take(core, inbox)
+        assert refused == []
+        applied += now
+    assert sorted(applied) == [(session, seq) for session in (100, 200) for seq in range(1, 21)]
+
+
+def test_beyond_what_all_sessions_may_have_waiting_a_batch_is_dropped_and_counted() -> None:
+    core, _ = two_players()
+    inbox = Inbox(core.contract, waiting_max=4, waiting_per_session_max=1)
+    full = 2 * (1 + core.contract.inputs_per_tick_max)
+    for seq in range(1, full // 2 + 3):
+        inbox.inputs(batch((100, seq, 0, [1, 0]), (200, seq, 0, [0, 1])), sessions=2)
+    assert inbox.counters.overflow == 4
+    assert inbox.fill == 1
+
+
+@given(st.integers(1, 12), st.lists(st.sampled_from([100, 200]), min_size=1, max_size=40))
+@settings(deadline=None)
+def test_what_does_not_fit_a_tick_waits_in_order(tick_max: int, senders: list[int]) -> None:
+    core, _ = two_players()
+    inbox = Inbox(core.contract, waiting_per_session_max=64, tick_max=tick_max)
+    sent: dict[int, int] = {100: 0, 200: 0}
+    for session in senders:
+        sent[session] += 1
+        inbox.inputs(batch((session, sent[session], 0, [1, 0])))
+    applied: list[tuple[int, int]] = []
+    for _ in range(len(senders) + 1):
+        now, refused = take(core, inbox)
+        assert len(now) <= tick_max
+        assert refused == []
+        applied += now
+    for session, count in sent.items():
+        assert [seq for who, seq in applied if who == session] == list(range(1, count + 1))
+
+
+def test_everybodys_first_input_comes_before_anybodys_second() -> None:
+    core, _ = two_players()
+    inbox = Inbox(core.contract, tick_max=3)
+    inbox.inputs(batch(*((session, seq, 0, [1, 0]) for session in (100, 200) for seq in (1, 2, 3))))
+    assert take(core, inbox)[0] == [(100, 1), (100, 2), (200, 1)]
+    assert take(core, inbox)[0] == [(100, 3), (200, 2), (200, 3)]

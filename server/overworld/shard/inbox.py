@@ -71,9 +71,17 @@ class InboxCounters:
 class Inbox:
     """Collects a shard's events and inputs between ticks."""
 
-    def __init__(self, contract: WorldContract, waiting_max: int = 65_536, waiting_per_session_max: int = 32) -> None:
+    def __init__(
+        self,
+        contract: WorldContract,
+        waiting_max: int = 65_536,
+        waiting_per_session_max: int = 32,
+        tick_max: int = 65_536,
+    ) -> None:
+        """`waiting_max`: inputs that may wait however few sessions there are. `tick_max`: what a tick takes at most."""
         self._contract = contract
-        self._waiting_max = waiting_max
+        self._waiting_max = self._waiting_now_max = waiting_max
+        self._tick_max = tick_max
         self._per_session_max = waiting_per_session_max
         self._early_ticks_max = max(1, int(contract.grid.tick_hz * EARLY_S_MAX))
         self._events: list[tuple[SessionEvent, int, int]] = []
@@ -92,15 +100,22 @@ class Inbox:
     @property
     def fill(self) -> float:
         """Inputs waiting, as a part of their bound."""
-        return self._waiting / self._waiting_max
+        return self._waiting / self._waiting_now_max
 
     def event(self, code: SessionEvent, session: int, player: int) -> None:
         """A session begins or ends at the next tick. Events are few and bounded by the gateways' sockets."""
         self._events.append((code, session, player))
 
-    def inputs(self, batch: InputColumnsIn) -> None:
-        """Inputs for the next tick. Beyond `waiting_max` the batch is dropped and counted."""
-        if self._waiting + len(batch.sessions) > self._waiting_max:
+    def inputs(self, batch: InputColumnsIn, sessions: int = 0) -> None:
+        """Inputs for the next ticks. So many `sessions` may have as many waiting as each of them may; beyond that, and
+        beyond `waiting_max`, the batch is dropped and counted.
+
+        A bound for all together would close everybody after a pause in which each kept to its own: who misses one
+        input cannot go on.
+        """
+        each = self._per_session_max + self._contract.inputs_per_tick_max
+        self._waiting_now_max = max(self._waiting_max, sessions * each)
+        if self._waiting + len(batch.sessions) > self._waiting_now_max:
             self.counters.overflow += len(batch.sessions)
             return
         self._arrived.append(batch)
@@ -110,7 +125,8 @@ class Inbox:
         """The canonical inputs of the shard's next tick, and int64[2, n]: sessions whose sockets must close, with the
         codes.
 
-        At most `inputs_per_tick_max` inputs a player, and none before it is due; the rest wait for later ticks.
+        At most `inputs_per_tick_max` inputs a player, none before it is due, and `tick_max` in all: everybody's first
+        ones before anybody's second ones. The rest wait for later ticks.
         """
         events, self._events = tuple(self._events), []
         if not self._arrived:
@@ -135,7 +151,7 @@ class Inbox:
         early, behind = self._due(batch.due_ticks[order], place, shard.tick + 1)
         now = (place < self._contract.inputs_per_tick_max) & ~early
         self.counters.late += int((behind & now).sum())
-        now &= ~late
+        now = self._that_fit(now & ~late, place)
         self._keep_waiting(batch, order[~now & ~late], starts)
         inputs = _select(batch, order[now], starts)
         taken = TickInputs(
@@ -175,6 +191,15 @@ class Inbox:
             at = np.arange(len(due))
             waits = np.maximum.accumulate(np.where(waits, at, -1)) >= at - place
         return waits, behind
+
+    def _that_fit(self, now: Bools, place: Ints) -> Bools:
+        """`now` cut down to `tick_max`, bool[n]: of each session's run only its end is cut off."""
+        if int(now.sum()) <= self._tick_max:
+            return now
+        which = np.flatnonzero(now)
+        fits = np.zeros(len(now), np.bool_)
+        fits[which[np.argsort(place[which], kind="stable")[: self._tick_max]]] = True
+        return fits
 
     def _refuse(self, which: Ints, sessions: Ints, code: int, counter: str) -> list[tuple[int, int]]:
         setattr(self.counters, counter, getattr(self.counters, counter) + len(which))

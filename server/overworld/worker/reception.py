@@ -9,7 +9,8 @@ arrives waits for the first tick. Bounds and what happens beyond them, each coun
 |---|---|
 | sessions of the shard | a new session is refused with 1013 |
 | a shard that stands still | a new session is refused with 1013; one that resumes may come |
-| inputs waiting for a tick | dropped; they are not acked, so their clients send them again after a resume |
+| inputs in one tick's record | they wait for the next tick |
+| inputs waiting: what all sessions may have | dropped, not acked; their clients send them again after a resume |
 | cells of another shard | ignored |
 | mail of one sender | what comes last is dropped (`shard.mailbox`); its outbox still has it |
 | sessions that wait for their player's message (`held`) | refused with 1013, as when they wait too long |
@@ -71,7 +72,8 @@ class Reception:
         self._limits = limits
         self._shard = shard
         self._shard_count = contract.grid.shard_count
-        self._inbox = Inbox(contract, waiting_max=_inputs_that_fit_a_record(contract))
+        fit = _inputs_that_fit_a_record(contract)
+        self._inbox = Inbox(contract, waiting_max=fit, tick_max=fit)
         self._counted = InboxCounters()
         self._events_waiting = 0
         self._held: HeldAttaches[Outlet] = HeldAttaches(limits.sessions_max, limits.attach_wait_s)
@@ -152,7 +154,7 @@ class Reception:
             )
         except ValueError as error:
             raise LinkError(f"inputs: {error}") from error
-        self._inbox.inputs(columns)
+        self._inbox.inputs(columns, len(self.routes))
 
     def watch(self, link: Outlet, watch: link_pb2.Watch) -> None:
         """Cells that a gateway begins or ends to look at. Raises LinkError for bytes that are no columns."""
