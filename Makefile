@@ -84,6 +84,7 @@ protos: $(VENV)/.dev
 proto-check: $(VENV)/.dev
 	@$(BIN)/python proto/generate.py --check
 	@$(BIN)/python -m tools.dashboards --check
+	@$(BIN)/python -m tools.azure_alerts --check
 
 tidy: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q tests/test_tidy.py

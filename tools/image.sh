@@ -30,6 +30,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 if [ -z "${PYTHON_IMAGE:-}" ] && ! buildah inspect --type image "$base" >/dev/null 2>&1; then
+    # shellcheck disable=SC1091
     suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
     say "making a base of Debian $suite's packages"
     mmdebstrap --quiet --variant=minbase --include=ca-certificates,python3,python3-venv,python-is-python3 \

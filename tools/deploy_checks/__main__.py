@@ -8,7 +8,19 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tools.deploy_checks import azure, cluster, dockerfile, pods, rendering, texts
+from tools.deploy_checks import (
+    azure,
+    chain,
+    cluster,
+    dockerfile,
+    pods,
+    queries,
+    rendering,
+    roles,
+    scripts,
+    services,
+    texts,
+)
 from tools.deploy_checks.finding import Finding
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -16,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 def kubernetes(root: Path) -> Iterator[Finding]:
     """All overlays, rendered: schemas first, and rules only for what fits them."""
+    wiring = roles.Wiring(root / "deploy" / "azure" / "main.bicep")
     for overlay in rendering.OVERLAYS:
         objects, faults = rendering.render(root / "deploy" / "k8s" / "overlays" / overlay)
         faults = [*faults, *rendering.invalid(overlay, objects)]
@@ -24,11 +37,16 @@ def kubernetes(root: Path) -> Iterator[Finding]:
             yield from pods.unsafe(overlay, objects)
             yield from pods.strangers(overlay, objects)
             yield from cluster.loose(overlay, objects)
+            yield from services.dead_ends(overlay, objects)
+            if overlay != "local":
+                yield from chain.broken(overlay, objects, wiring)
 
 
 CHECKS: dict[str, Callable[[Path], Iterator[Finding]]] = {
     "names": texts.unknown_names,
+    "queries": queries.faults,
     "dockerfile": dockerfile.faults,
+    "scripts": scripts.faults,
     "kubernetes": kubernetes,
     "bicep": azure.faults,
     "checkov": azure.checkov,

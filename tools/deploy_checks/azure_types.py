@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tools.deploy_checks.bicep import EXPRESSION, Either
+from tools.deploy_checks.bicep import Either, Expression
 
 AZMCP_S_MAX = 60
 PRIMITIVES = frozenset({"string", "int", "bool", "any", "null"})
@@ -129,7 +129,7 @@ def _misfit(types: dict[str, Any], wanted: str, value: Any, where: str) -> Itera
     if isinstance(value, Either):
         for one in value.values:
             yield from _misfit(types, wanted, one, where)
-    elif value is EXPRESSION or wanted == "any":
+    elif isinstance(value, Expression) or wanted == "any":
         return
     elif wanted.endswith("[]") and " | " not in wanted:
         if not isinstance(value, list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,13 @@ from typing import Any
 import tree_sitter
 import tree_sitter_bicep
 
-EXPRESSION = object()
-"""In the place of a value that only Azure can compute."""
+
+@dataclass(frozen=True)
+class Expression:
+    """In the place of a value that only Azure can compute: how it is written."""
+
+    text: str
+
 
 _PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bicep.language()))
 
@@ -28,6 +34,8 @@ class Declared:
     uses: set[str] = field(default_factory=set)
     """Every name that stands in it."""
     existing: bool = False
+    loop: tuple[str, str] | None = None
+    """Its variable and what it goes through, of `[for VARIABLE in LIST: ...]`."""
 
 
 @dataclass
@@ -37,7 +45,8 @@ class File:
     path: Path
     declared: list[Declared] = field(default_factory=list)
     params: dict[str, bool] = field(default_factory=dict)
-    outputs: set[str] = field(default_factory=set)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    variables: dict[str, Any] = field(default_factory=dict)
     errors: list[int] = field(default_factory=list)
     """Lines that are no Bicep."""
 
@@ -52,7 +61,9 @@ def read(path: Path) -> File:
         if node.type == "parameter_declaration":
             found.params[_text(_first(node, "identifier"))] = b"=" in source[node.start_byte : node.end_byte]
         elif node.type == "output_declaration":
-            found.outputs.add(_text(_first(node, "identifier")))
+            found.outputs[_text(_first(node, "identifier"))] = _value(node.named_children[-1])
+        elif node.type == "variable_declaration":
+            found.variables[_text(_first(node, "identifier"))] = _value(node.named_children[-1])
         elif node.type in ("resource_declaration", "module_declaration"):
             found.declared.append(_declared(node))
     return found
@@ -60,7 +71,9 @@ def read(path: Path) -> File:
 
 def _declared(node: tree_sitter.Node) -> Declared:
     body = next((inner for inner in _walk(node) if inner.type == "object"), None)
+    loop = re.search(r"=\s*\[\s*for\s+(\w+)\s+in\s+(\w+)\s*:", _text(node))
     return Declared(
+        loop=(loop[1], loop[2]) if loop else None,
         kind=node.type.partition("_")[0],
         name=_text(_first(node, "identifier")),
         what=_text(_first(node, "string")).strip("'"),
@@ -91,7 +104,7 @@ def _value(node: tree_sitter.Node) -> Any:
     if node.type == "ternary_expression":
         chosen = [_value(part) for name in ("consequence", "alternative") if (part := node.child_by_field_name(name))]
         return Either(tuple(chosen))
-    return EXPRESSION
+    return Expression(_text(node))
 
 
 @dataclass(frozen=True)

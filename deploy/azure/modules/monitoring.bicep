@@ -79,5 +79,7 @@ resource operators 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 output logsId string = logs.id
+output metricsId string = metrics.id
+output grafanaName string = grafana.name
 output metricsRuleId string = rule.id
 output queryEndpoint string = metrics.properties.metrics.prometheusQueryEndpoint
