@@ -10,7 +10,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/overworld
 # The dependencies first: this layer changes only with the lock.
 COPY constraints.txt .
-RUN awk '/^# section / { on = ($3 == "runtime") } on' constraints.txt > /opt/overworld/requirements.txt \
+RUN awk '/^# section / { on = ($3 == "runtime" || $3 == "traces") } on' constraints.txt > /opt/overworld/requirements.txt \
     && /opt/overworld/bin/pip install --require-hashes --only-binary :all: -r /opt/overworld/requirements.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY server server

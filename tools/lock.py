@@ -1,8 +1,9 @@
 """Writes constraints.txt: every package, pinned, with the hashes of all its distribution files on every platform.
 
-Run by `make lock`. Three sections, cut apart by `tools/setup.sh`, because no one needs all of them:
+Run by `make lock`. Four sections, cut apart by `tools/setup.sh`, because no one needs all of them:
 
 * runtime: what `make play` and the container image install (with setuptools, which builds the project itself);
+* traces: what the extra of that name adds; in the image and for tests, not for `make play`;
 * dev: what `make test` and `make check` add;
 * node: a Node.js in a wheel, only for machines without Node 20 or newer.
 
@@ -59,10 +60,13 @@ def without_hashes(entries: dict[str, list[str]]) -> str:
 
 def main() -> None:
     everything = resolve("pyproject.toml", "--extra", "dev", "--upgrade")
-    runtime = resolve("pyproject.toml", "--extra", "build", pins=without_hashes(everything))
+    pins = without_hashes(everything)
+    runtime = resolve("pyproject.toml", "--extra", "build", pins=pins)
+    traced = resolve("pyproject.toml", "--extra", "build", "--extra", "traces", pins=pins).keys() - runtime.keys()
     sections = {
         "runtime": [name for name in everything if name in runtime],
-        "dev": [name for name in everything if name not in runtime and name != NODE],
+        "traces": [name for name in everything if name in traced],
+        "dev": [name for name in everything if name not in {*runtime, *traced, NODE}],
         "node": [NODE],
     }
     if missing := runtime.keys() - everything.keys():

@@ -207,7 +207,7 @@ runtime)
     ;;
 dev)
     say "installing what its checks and tests need"
-    pip_install runtime dev
+    pip_install runtime traces dev
     ;;
 node) install_node_packages ;;
 browser) install_browser ;;

@@ -15,7 +15,7 @@ import click
 
 from overworld import __version__, settings
 from overworld.client.networks import NETWORKS, network_of
-from overworld.commands import health, logs, running
+from overworld.commands import health, logs, running, traces
 from overworld.commands.admin import admin
 from overworld.commands.title_loader import installed_titles, load_title
 from overworld.commands.wiring import SETTINGS, keys_of, past_of, redis_of, settings_of, stores_of, world_of
@@ -82,7 +82,9 @@ def worker(follow_stdin: bool) -> None:
             )
             return await running.until_stopped(service, follow_stdin=follow_stdin)
 
-    sys.exit(running.run(work))
+    with traces.told(cluster, "worker", own.name):
+        code = running.run(work)
+    sys.exit(code)
 
 
 # ---------------------------------------------------------------- gateway
@@ -104,7 +106,9 @@ def gateway(follow_stdin: bool) -> None:
             service = Gateway(own, world.contract, RedisDirectory(client), keys_of(cluster), token)
             return await running.until_stopped(service, follow_stdin=follow_stdin)
 
-    sys.exit(running.run(work))
+    with traces.told(cluster, "gateway", own.name):
+        code = running.run(work)
+    sys.exit(code)
 
 
 # ---------------------------------------------------------------- everything on one machine

@@ -81,6 +81,8 @@ class ClusterSettings(_Settings):
     )
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    traces: Literal["off", "otlp", "azure"] = Field("off", description="Where spans go; needs the extra `traces`.")
+    traces_share: float = Field(1.0, ge=0, le=1, description="The part of all traces that is kept, whole ones.")
 
     @field_validator("cluster_key")
     @classmethod

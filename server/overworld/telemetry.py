@@ -30,6 +30,8 @@ queue_fill = Gauge(
     ["queue"],
 )
 
+trace_spans_total = Counter("overworld_trace_spans", "Spans handed to an exporter, by result", ["result"])
+
 # ---------------------------------------------------------------- stores: Redis
 
 journal_append_seconds = Histogram(

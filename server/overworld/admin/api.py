@@ -25,7 +25,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from overworld import telemetry
+from overworld import telemetry, tracing
 from overworld.admin.cluster import Cluster
 from overworld.admin.node import PATH, Node, text_of
 from overworld.admin.tokens import AdminTokens, Caller
@@ -92,6 +92,13 @@ class AdminApi:
             response = await _answered(request, handler)
         telemetry.admin_calls_total.labels(str(response.status)).inc()
         looks = caller is not None and request.method == "GET" and response.status == 200
+        if not looks:
+            about: dict[str, tracing.Value] = {
+                "method": request.method,
+                "path": request.path[:NAME_CHARS_MAX],
+                "status": response.status,
+            }
+            tracing.spans.tell("admin.call", "", time.monotonic() - began_s, about)
         say = log.debug if looks and "/self" in request.path else log.info
         say(
             "admin_call",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 from google.protobuf.message import DecodeError
 
-from overworld import telemetry
+from overworld import telemetry, tracing
 from overworld.errors import WireError
 from overworld.gateway import pieces
 from overworld.gateway.codes import CloseCode
@@ -58,6 +58,9 @@ class Connection:
         self._set_aside = False
         self._behind_s = 0.0
         self._closed = False
+        self._opened_s = now_s
+        self._resumed: bool | None = None
+        """Whether its session had been there before; None until it is known whose it is."""
         self.session = Session(desk.rules, desk.fresh_session(), now_s)
         self.viewer: Viewer | None = None
         self.socket: Transport | None = None
@@ -151,6 +154,8 @@ class Connection:
                 case Seek(shard):
                     self._desk.seek(self, shard)
                 case Attach() | Detach():
+                    if self._resumed is None and isinstance(effect, Attach):
+                        self._resumed = effect.resume
                     self._desk.tell_worker(self.session, effect)
                 case Close(code, reason):
                     self.close(code, reason)
@@ -223,6 +228,7 @@ class Connection:
         assert self.socket is not None
         session = self.session
         self.send(self._desk.welcome(session, last_seq))
+        self._tell_span("session.join", {"resumed": bool(self._resumed)})
         self.viewer = Viewer(session.session, self.socket.send, session.acked)
         self._desk.admit(self.viewer)
 
@@ -241,11 +247,21 @@ class Connection:
         if self._closed:
             return
         self._closed = True
+        if self._resumed is not None:
+            name = "session.resumed" if self._resumed else "session"
+            self._tell_span(name, {"state": self.session.state.value}, whole=not self._resumed)
         ends = self.session.end(leaving=False)
         telemetry.gateway_dropped_total.labels("input_duplicate").inc(self.session.duplicates)
         self._desk.leave(self)
         if detach:
             self.do(ends)
+
+    def _tell_span(self, name: str, about: dict[str, tracing.Value], *, whole: bool = False) -> None:
+        """From the socket's opening until now."""
+        session, seconds = self.session, self._desk.now_s() - self._opened_s
+        of = tracing.of_session(session.session)
+        about |= {"session": session.session, "shard": session.shard}
+        tracing.spans.tell(name, of, seconds, about, whole=whole)
 
     def _log_close(self, code: int, reason: str) -> None:
         address = self.socket.address if self.socket is not None else ""

@@ -12,7 +12,7 @@ from functools import partial
 
 import structlog
 
-from overworld import telemetry
+from overworld import telemetry, tracing
 from overworld.errors import LinkError, StoreError, WireError
 from overworld.gateway import pieces
 from overworld.gateway.codes import CloseCode, worker_reason
@@ -360,7 +360,9 @@ class Players:
             since_s = connection.session.moving_since_s
             connection.do(connection.session.joined(last_seq))
             if since_s is not None and connection.session.serving:
-                telemetry.gateway_move_seconds.observe(self.now_s() - since_s)
+                took_s, of = self.now_s() - since_s, tracing.of_session(number)
+                telemetry.gateway_move_seconds.observe(took_s)
+                tracing.spans.tell("session.handover", of, took_s, {"session": number, "shard": tick.shard})
 
     def _follow(self, tick: Tick) -> None:
         for number, shard, message in tick.moved:

@@ -39,7 +39,7 @@ from overworld.worker.recovery import Recovered
 from overworld.worker.shard_loop import End, ShardLoop
 from overworld.worker.snapshots import Snapshotter
 from overworld.worker.sweeps import Sweeper
-from overworld.worker.takeover import HostLimits, Stores, TakeOver
+from overworld.worker.takeover import HostLimits, Stores, TakeOver, tell_taken_over
 from overworld.worker.yielding import Wish, Yielded, Yielding
 
 log = structlog.get_logger(__name__)
@@ -200,7 +200,7 @@ class ShardHost:
         try:
             recovered = await self._take_over()
             self._begin(recovered.core, recovered.chain, self._age_s(recovered))
-            telemetry.takeover_seconds.observe(time.monotonic() - self._acquired_s)
+            tell_taken_over(self._grant, recovered, time.monotonic() - self._acquired_s)
             while True:
                 loop = self._loop
                 assert loop is not None

@@ -32,7 +32,7 @@ from typing import Any
 
 import structlog
 
-from overworld import telemetry
+from overworld import telemetry, tracing
 from overworld.errors import LinkError, OverworldError
 from overworld.link import Link
 from overworld.store.ports import NONCE_BYTES, Grant, Head
@@ -206,7 +206,10 @@ class Migrations:
 
     async def _bring(self, shard: int) -> Outcome:
         """Take a shard over from its owner, and say how that went."""
+        began_s = time.monotonic()
         outcome = await self._try_bring(shard)
+        took_s, error = time.monotonic() - began_s, "" if outcome.moved else outcome.result
+        tracing.spans.tell("shard.migration", "", took_s, {"shard": shard, "result": outcome.result}, error=error)
         telemetry.migrations_total.labels(outcome.result).inc()
         say = log.info if outcome.moved else log.warning
         say(
@@ -286,6 +289,9 @@ class Migrations:
             "pause": pause_s,
         }.items():
             telemetry.migration_seconds.labels(step).observe(seconds)
+        about: dict[str, tracing.Value] = {"shard": shard, "epoch": host.epoch, "owner_before": owner}
+        about |= {f"{name}_s": seconds for name, seconds in host.took_s.items()}
+        tracing.spans.tell("shard.moved", tracing.of_shard(shard, host.epoch), pause_s, about)
         log.info(
             "shard_moved_here",
             shard=shard,

@@ -25,7 +25,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from overworld import telemetry
+from overworld import telemetry, tracing
 from overworld.errors import LinkError
 from overworld.shard.core import ShardCore
 from overworld.shard.inbox import Inbox, InboxCounters, InputColumnsIn
@@ -127,8 +127,7 @@ class Reception:
             telemetry.reception_refused_total.labels("session").inc()
             return TRY_LATER
         event = SessionEvent.RESUME if attach.resume else SessionEvent.JOIN
-        self.routes.attach(attach.session, attach.player, link)
-        self._event(event, attach.session, attach.player)
+        self._enter(attach, link, event)
         return 0
 
     def detach(self, link: Outlet, detach: link_pb2.Detach) -> None:
@@ -241,13 +240,19 @@ class Reception:
             if held.left is not None:
                 self._event(held.left, held.attach.session, held.attach.player)
                 continue
-            self.routes.attach(held.attach.session, held.attach.player, held.link)
             event = SessionEvent.RESUME if held.attach.resume else SessionEvent.JOIN
-            self._event(event, held.attach.session, held.attach.player)
+            self._enter(held.attach, held.link, event)
         for held in late:
             telemetry.attaches_waiting_total.labels("late").inc()
             refused = link_pb2.AttachRefused(shard=self._shard, session=held.attach.session, close_code=TRY_LATER)
             held.link.send_serialized(link_pb2.LinkMessage(refused=refused).SerializeToString())
+
+    def _enter(self, attach: link_pb2.Attach, link: Outlet, event: SessionEvent) -> None:
+        self.routes.attach(attach.session, attach.player, link)
+        self._event(event, attach.session, attach.player)
+        of = tracing.of_session(attach.session)
+        about = {"session": attach.session, "shard": self._shard, "resume": attach.resume}
+        tracing.spans.tell("session.attach", of, 0.0, about)
 
     def _event(self, event: SessionEvent, session: int, player: int) -> None:
         self._events_waiting += 1

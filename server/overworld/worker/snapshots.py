@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from overworld import telemetry
+from overworld import telemetry, tracing
 from overworld.errors import Fenced, OverworldError, StoreError, StoreUnavailable
 from overworld.shard import snapshot
 from overworld.shard.core import ShardCore
@@ -149,6 +149,12 @@ class Snapshotter:
 
     async def _save(self, taken: _Taken, *, keep: bool = False) -> int:
         """Returns the tick up to which the journal may be trimmed."""
+        shard, epoch = self._grant.shard, self._grant.epoch
+        about = {"shard": shard, "epoch": epoch, "tick": taken.frozen.tick}
+        with tracing.spans.timed("shard.snapshot", tracing.of_shard(shard, epoch), about):
+            return await self._encode_and_save(taken, keep=keep)
+
+    async def _encode_and_save(self, taken: _Taken, *, keep: bool) -> int:
         data = await asyncio.to_thread(self._encode, taken)
         frozen = taken.frozen
         stored = SnapshotBytes(frozen.tick, taken.chain, frozen.state_digest, taken.wall_ms, data)

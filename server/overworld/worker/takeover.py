@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from overworld import telemetry
+from overworld import telemetry, tracing
 from overworld.errors import FormatTooNew, StoreUnavailable
 from overworld.shard.core import ShardCore
 from overworld.store.archive import Archive
@@ -150,3 +150,12 @@ class TakeOver:
             )
         elif self._grant.epoch > 1 and not head.tick:
             log.warning("shard_starts_over", shard=self._grant.shard, epoch=self._grant.epoch)
+
+
+def tell_taken_over(grant: Grant, recovered: Recovered, took_s: float) -> None:
+    """A shard is about to run its first tick here, this long after it was acquired."""
+    telemetry.takeover_seconds.observe(took_s)
+    of, core = tracing.of_shard(grant.shard, grant.epoch), recovered.core
+    about: dict[str, tracing.Value] = {"shard": grant.shard, "epoch": grant.epoch, "tick": core.tick}
+    about |= {"source": recovered.source, "replayed_ticks": recovered.replayed_ticks}
+    tracing.spans.tell("shard.takeover", of, took_s, about, whole=True)
