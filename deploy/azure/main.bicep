@@ -19,7 +19,7 @@ param operatorsObjectId string
 @allowed(['Group', 'User', 'ServicePrincipal'])
 param operatorsType string = 'Group'
 
-@description('Address ranges that may reach the Kubernetes API. Empty: any (dev only).')
+@description('Address ranges of the operators: they reach the Kubernetes API and Key Vault. Empty: any (dev only).')
 param apiServerRanges array = []
 
 @description('Action group that alerts tell; empty: they are only shown.')
@@ -139,6 +139,7 @@ module vault 'modules/vault.bicep' = {
     workloadPrincipalId: identity.outputs.workloadPrincipalId
     operatorsObjectId: operatorsObjectId
     operatorsType: operatorsType
+    operatorsRanges: apiServerRanges
     logsId: monitoring.outputs.logsId
   }
 }

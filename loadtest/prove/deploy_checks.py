@@ -277,6 +277,14 @@ MISTAKES = (
         "labels",
     ),
     Mistake(
+        "a lifecycle that takes what is old",
+        "deploy/azure/modules/storage.bicep",
+        "actions: { version: { delete: { daysAfterCreationGreaterThan: 30 } } }",
+        "actions: { baseBlob: { delete: { daysAfterModificationGreaterThan: 30 } } }",
+        "bicep",
+        "lifecycle",
+    ),
+    Mistake(
         "a script that does not quote",
         "deploy/azure/apply.sh",
         '"$(dirname "$0")/../.."',

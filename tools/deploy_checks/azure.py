@@ -13,7 +13,7 @@ from typing import Any
 
 from pycep import BicepParser
 
-from tools.deploy_checks import azure_types, roles
+from tools.deploy_checks import azure_types, lifecycle, roles
 from tools.deploy_checks.bicep import Declared, Either, File, read
 from tools.deploy_checks.finding import Finding
 
@@ -79,7 +79,7 @@ NOT_FOLLOWED = {
     "CKV_AZURE_6": "the ranges are a parameter, empty only in dev",
     "CKV_AZURE_141": "disableLocalAccounts is set",
     "CKV_AZURE_189": "operators put secrets in by their own identity; everything else is denied",
-    "CKV_AZURE_109": "networkAcls deny by default",
+    "CKV_AZURE_109": "networkAcls deny by default where the operators' ranges are given, as in production",
     "CKV_AZURE_33": "no queues are used",
     "CKV_AZURE_43": "the name is made of a prefix and a hash",
     "CKV2_AZURE_1": "platform keys: see the threat model",
@@ -112,6 +112,7 @@ def faults(root: Path) -> Iterator[Finding]:
                     yield Finding("bicep-schema", f"{where}:{one.line} {one.name}", what)
         yield from _turning(where, found)
     yield from roles.too_wide({str(path.relative_to(root)): found for path, found in files.items()})
+    yield from lifecycle.deletes([one for found in files.values() for one in found.declared])
     yield from _missing([one for found in files.values() for one in found.declared])
 
 

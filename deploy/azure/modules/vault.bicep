@@ -9,6 +9,9 @@ param operatorsObjectId string
 param operatorsType string
 param logsId string
 
+@description('Address ranges that operators put secrets in from. Empty: any (dev only); roles decide in either case.')
+param operatorsRanges array
+
 resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
   name: 'kv-ow-${take(suffix, 13)}'
   location: location
@@ -22,7 +25,11 @@ resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
     softDeleteRetentionInDays: 90
     // Operators put secrets in from where they are, by their own identity; pods come by the private endpoint.
     publicNetworkAccess: 'Enabled'
-    networkAcls: { defaultAction: 'Deny', bypass: 'AzureServices' }
+    networkAcls: {
+      defaultAction: empty(operatorsRanges) ? 'Allow' : 'Deny'
+      bypass: 'AzureServices'
+      ipRules: [for range in operatorsRanges: { value: range }]
+    }
   }
 }
 
