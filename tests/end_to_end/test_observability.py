@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -16,6 +17,7 @@ from loadtest.cluster import Cluster, Shape
 from loadtest.crowd import Crowd, Order
 from loadtest.metrics import Metrics
 from overworld import telemetry
+from overworld.gateway.session import SessionState
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -58,12 +60,21 @@ async def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
                 assert asyncio.get_running_loop().time() < deadline_s, "no snapshot was saved"
                 await asyncio.sleep(0.1)
             found.scrapes = {node.name: await asyncio.to_thread(node.metrics) for node in living}
+            await break_a_rule(cluster.gateways[0].play_url)
             await crowd.leave()
             assert await cluster.stop() == []
         finally:
             crowd.kill()
         found.logs = {node.name: node.process.log.read_text() for node in cluster.nodes}
     return found
+
+
+async def break_a_rule(url: str) -> None:
+    """A socket that says what no client says, and is closed for it."""
+    async with aiohttp.ClientSession() as http, http.ws_connect(url) as socket:
+        await socket.send_str("not binary")
+        async with asyncio.timeout(10):
+            assert (await socket.receive()).type == aiohttp.WSMsgType.CLOSE
 
 
 def worker(run: Run) -> Metrics:
@@ -170,6 +181,17 @@ def test_what_happens_to_a_shard_says_shard_epoch_and_tick(run: Run) -> None:
     }.items():
         assert events[event], f"no {event} among {sorted(events)}"
         assert [line for line in events[event] if not keys <= line.keys()] == [], event
+
+
+def test_what_happens_to_a_socket_says_session_shard_and_state(run: Run) -> None:
+    closed = [line for line in run.lines() if line["event"] == "socket_closed"]
+    assert closed
+    for line in closed:
+        assert line["role"] == "gateway"
+        assert isinstance(line["session"], int)
+        assert isinstance(line["shard"], int)
+        assert line["state"] in {state.value for state in SessionState}
+        assert line["code"]
 
 
 def test_no_log_holds_a_secret_a_token_or_a_name_of_a_player(run: Run) -> None:
