@@ -27,12 +27,11 @@ from loadtest.prove.limits import earlier
 from loadtest.prove.proof import RESULTS, Proof
 
 SCENE = shard_cost.Scene("movers", "Shared")
-PAGE = RESULTS / "growth.html"
 
 
 @dataclass(frozen=True)
 class Options:
-    """`page` empty: draw none. `of`: A, B or both, for players."""
+    """`page`: where in loadtest/results to draw; empty: nowhere. `of`: A, B or both, for players."""
 
     parts: str = "players,entities,shards,viewers"
     of: str = "B,A"
@@ -44,7 +43,7 @@ class Options:
     sides: str = "1,2,4,8"
     seconds: float = 8.0
     viewers: str = "1,2,5,10,20,50,100,200,500,1000,2000"
-    page: str = str(PAGE)
+    page: str = "growth.html"
     merge: bool = False
 
 
@@ -57,7 +56,7 @@ def run(proof: Proof, options: Options) -> None:
     if options.page:
         machine = describe()
         about = f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, commit {commit()}."
-        Path(options.page).write_text(page(curves(proof), about))
+        (RESULTS / options.page).write_text(page(curves(proof), about))
 
 
 def curves(proof: Proof) -> list[Curve]:
