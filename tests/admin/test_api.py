@@ -12,6 +12,7 @@ import aiohttp
 import numpy as np
 import pytest
 import pytest_asyncio
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from overworld.admin.node import told_address
@@ -291,6 +292,28 @@ async def test_a_kicked_player_is_gone_and_cannot_take_the_session_up_again(worl
     assert not bert.ended
     assert (await world.order(world.a.http_port, f"players/{number}/kick"))[0] == 404
     await (await world.player(1, "anna")).welcomed()
+
+
+async def test_a_gateway_shows_who_sends_what_no_client_does_and_counts_it(world: World) -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("overworld_gateway_suspicious_total", {"reason": "input_gap"}) or 0.0
+
+    before = counted()
+    for _ in range(2):
+        bad = await world.player(0, "bad")
+        await bad.welcomed()
+        bad.input(9, 1, 0)
+        assert await bad.closed() == 4007
+    good = await world.player(0, "good")
+    await good.welcomed()
+    status, said = await world.ask(world.gateways[0].internal_port, "self/suspicious")
+    bad_number = str(player_id(GUEST_ISSUER, "bad"))
+    assert (status, said["suspicious"]) == (200, [{"player": bad_number, "closes": {"input_gap": 2}}])
+    assert counted() == before + 2
+    _, said = await world.ask(world.gateways[1].internal_port, "self/suspicious")
+    assert said["suspicious"] == [], "each gateway has its own book"
+    status, _ = await world.ask(world.gateways[0].internal_port, "self/suspicious", token="")
+    assert status == 401
 
 
 async def test_a_broadcast_reaches_everybody_who_plays(world: World) -> None:

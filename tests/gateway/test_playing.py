@@ -241,6 +241,20 @@ class TestTakeover:
         await arena.worker()
         await client.until(lambda: client.notices[1:] == [pb.Notice.CODE_RESUMED], "a notice")
 
+    async def test_who_was_told_that_the_world_stands_hears_from_the_next_owner_that_it_goes_on(
+        self, arena: Arena
+    ) -> None:
+        first = await arena.worker()
+        client = await arena.player(await arena.gateway())
+        shard = first.attaches[0].shard
+        first.tell(LinkMessage(notice=link_pb2.ShardNotice(shard=shard, code=pb.Notice.CODE_STALLED, text="wait")))
+        await client.until(lambda: client.notices == [pb.Notice.CODE_STALLED], "a notice")
+        second = await arena.worker(name="second")
+        for lost in arena.shards:
+            first.disown(lost)
+        await until(lambda: bool(second.attaches), "an attach")
+        await client.until(lambda: client.notices[1:] == [pb.Notice.CODE_RESUMED], "a notice")
+
     async def test_a_shard_that_moves_while_its_old_worker_lives(self, arena: Arena) -> None:
         first = await arena.worker()
         client = await arena.player(await arena.gateway())

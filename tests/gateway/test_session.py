@@ -81,6 +81,30 @@ def test_who_plays_is_told_once_that_the_worker_is_silent_and_once_that_it_is_ba
     assert session.hears_worker(True) == ()
 
 
+def test_who_was_told_by_a_worker_that_its_shard_stands_is_told_by_the_next_one_that_it_goes_on() -> None:
+    session = playing()
+    session.shard_stands(True)
+    assert session.hears_worker(True) == (), "it answers, and stands all the same"
+    session.lost(10.0)
+    session.attach()
+    assert list(session.joined(0)) == [Tell(pb.Notice.CODE_RESUMED)]
+    session.lost(20.0)
+    session.attach()
+    assert list(session.joined(0)) == []
+
+
+def test_who_was_told_so_already_is_not_told_again_when_the_worker_falls_silent() -> None:
+    session = playing()
+    session.shard_stands(True)
+    assert session.hears_worker(False) == ()
+    assert session.hears_worker(True) == ()
+    session.shard_stands(False)
+    assert session.hears_worker(True) == ()
+    assert session.hears_worker(False) == (Tell(pb.Notice.CODE_STALLED),)
+    session.shard_stands(False)
+    assert session.hears_worker(True) == ()
+
+
 def test_who_is_not_served_yet_is_not_told_of_a_silent_worker() -> None:
     session = Session(RULES, FRESH, 0.0)
     assert session.hears_worker(False) == ()

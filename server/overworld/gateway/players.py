@@ -47,6 +47,8 @@ TOKEN_CHECK_S = 2.0
 FULL_S = 1.0
 """After the last tick that says that the world is full."""
 NOTICE_CHARS_MAX = 200
+STANDS = {client_pb2.Notice.CODE_STALLED: True, client_pb2.Notice.CODE_RESUMED: False}
+"""What a worker's notice says of its shard."""
 
 LINK_SILENT_S = 1.5
 """Players are told when nothing has come from their worker for so long; one that lives answers pings before."""
@@ -405,9 +407,12 @@ class Players:
         if notice.code not in client_pb2.Notice.Code.values():
             return
         piece = pieces.notice(client_pb2.Notice.Code.ValueType(notice.code), notice.text[:NOTICE_CHARS_MAX])
+        stands = STANDS.get(notice.code)
         for connection in self._living_in(notice.shard):
             if connection.viewer is not None and not connection.viewer.behind:
                 connection.send(piece)
+                if stands is not None:
+                    connection.session.shard_stands(stands)
 
     # ------------------------------------------------------------ to workers
 

@@ -151,6 +151,8 @@ class Session:
         self._applied = 0
         self._waiting: deque[Forward] = deque()
         self._told = False
+        self._stalled = False
+        """The worker's own word, and the last it gave: that its shard stands still."""
         self._unserved_s = math.inf
         self.deadline_s = now_s + rules.hello_s
         """When `check` has something to do."""
@@ -287,9 +289,11 @@ class Session:
             effects += self._waiting
         self.serving = True
         self._after, self.moving_since_s = (0, 0), None
-        if self._told:
+        if self._told or self._stalled:
+            # Whoever said that its shard stands still may be gone: the one who serves now cannot know what was told.
             effects.append(Tell(pb.Notice.CODE_RESUMED))
-        self._told, self._unserved_s, self.deadline_s = False, math.inf, math.inf
+        self._told = self._stalled = False
+        self._unserved_s = self.deadline_s = math.inf
         return effects
 
     def acked(self, seq: int) -> None:
@@ -326,7 +330,15 @@ class Session:
         if not self.serving or hears != self._told:
             return ()
         self._told = not hears
+        if self._stalled:
+            return ()
         return (Tell(pb.Notice.CODE_RESUMED if hears else pb.Notice.CODE_STALLED),)
+
+    def shard_stands(self, stands: bool) -> None:
+        """The shard's worker says of it that it stands still, or goes on, and the player is told so."""
+        self._stalled = stands
+        if not stands:
+            self._told = False
 
     def wait_on(self, now_s: float) -> None:
         """A wait for a worker begins anew: the world stands still because somebody wants it so."""
