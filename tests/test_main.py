@@ -381,10 +381,10 @@ async def test_dev_starts_a_world_restarts_what_dies_and_keeps_the_world_over_ct
 
 
 @pytest.mark.e2e
-async def test_dev_puts_a_bad_network_before_its_gateways(tmp_path: Path) -> None:
+async def test_dev_and_bots_put_bad_networks_before_gateways(tmp_path: Path) -> None:
     data, port = tmp_path / "data", free_port()
     argv = [sys.executable, "-m", "overworld", "dev", "--data", str(data), "--bots", "0", "--port", str(port)]
-    argv += ["--workers", "1", "--gateways", "1", "--network", "satellite"]
+    argv += ["--workers", "1", "--gateways", "1", "--network", "bad-wifi"]
     dev = Process("dev", argv, tmp_path / "dev.log", environment())
     try:
         dev.start()
@@ -393,7 +393,15 @@ async def test_dev_puts_a_bad_network_before_its_gateways(tmp_path: Path) -> Non
         options = ClientOptions(limits=SessionLimits(ping_interval_s=0.2))
         async with Client(guest.urls, guest.token, guest.title, options=options) as client:
             await client.until(lambda c: c.session.clock.round_trip_least_s > 0, READY_S)
-            assert client.session.clock.round_trip_least_s >= 2 * NETWORKS["satellite"].delay_s
+            assert client.session.clock.round_trip_least_s >= 2 * NETWORKS["bad-wifi"].delay_s
+        # Two bad networks, one after the other, and nobody is lost on the way.
+        argv = ["--players", "3", "--seconds", "4", "--guest-url", f"http://127.0.0.1:{port}", "--network", "wifi"]
+        done = await asyncio.to_thread(overworld, "bots", *(f"--url={url}" for url in guest.urls), *argv)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout.splitlines()[-1])
+        assert (told["bots"], told["playing"], told["closed"], told["stopped"]) == (3, 3, 0, {})
+        assert told["inputs_per_bot_s"] > 0
+        assert told["frames_per_bot_s"] > 0
         dev.send(signal.SIGINT)
         assert await dev.wait(90) == 0, dev.log_tail()
     finally:

@@ -47,7 +47,7 @@ TOKEN_CHECK_S = 2.0
 FULL_S = 1.0
 """After the last tick that says that the world is full."""
 NOTICE_CHARS_MAX = 200
-STANDS = {client_pb2.Notice.CODE_STALLED: True, client_pb2.Notice.CODE_RESUMED: False}
+STANDS: dict[int, bool] = {client_pb2.Notice.CODE_STALLED: True, client_pb2.Notice.CODE_RESUMED: False}
 """What a worker's notice says of its shard."""
 
 LINK_SILENT_S = 1.5
