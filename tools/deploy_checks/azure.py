@@ -13,7 +13,7 @@ from typing import Any
 
 from pycep import BicepParser
 
-from tools.deploy_checks import azure_types, lifecycle, roles
+from tools.deploy_checks import apps, azure_types, lifecycle, roles
 from tools.deploy_checks.bicep import Declared, Either, File, read
 from tools.deploy_checks.finding import Finding
 
@@ -111,7 +111,9 @@ def faults(root: Path) -> Iterator[Finding]:
                 for what in azure_types.wrong(one.what, one.body):
                     yield Finding("bicep-schema", f"{where}:{one.line} {one.name}", what)
         yield from _turning(where, found)
-    yield from roles.too_wide({str(path.relative_to(root)): found for path, found in files.items()})
+    named = {str(path.relative_to(root)): found for path, found in files.items()}
+    yield from roles.too_wide(named)
+    yield from apps.faults(named)
     yield from lifecycle.deletes([one for found in files.values() for one in found.declared])
     yield from _missing([one for found in files.values() for one in found.declared])
 

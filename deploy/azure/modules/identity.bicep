@@ -20,3 +20,4 @@ output kedaPrincipalId string = keda.properties.principalId
 output kedaClientId string = keda.properties.clientId
 output workloadName string = workload.name
 output kedaName string = keda.name
+output workloadId string = workload.id

@@ -15,6 +15,14 @@ resource network 'Microsoft.Network/virtualNetworks@2024-07-01' = {
         // deploy/k8s/azure/network.yaml lets pods out to this range and to no other of the network.
         properties: { addressPrefix: '10.40.8.0/24', privateEndpointNetworkPolicies: 'Enabled' }
       }
+      {
+        name: 'apps'
+        // For container-app.bicep alone.
+        properties: {
+          addressPrefix: '10.40.9.0/24'
+          delegations: [{ name: 'apps', properties: { serviceName: 'Microsoft.App/environments' } }]
+        }
+      }
     ]
   }
 }
@@ -40,6 +48,7 @@ resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01
 
 output nodesSubnetId string = network.properties.subnets[0].id
 output endpointsSubnetId string = network.properties.subnets[1].id
+output appsSubnetId string = network.properties.subnets[2].id
 output redisZoneId string = dns[0].id
 output blobZoneId string = dns[1].id
 output vaultZoneId string = dns[2].id
