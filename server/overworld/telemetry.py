@@ -70,6 +70,9 @@ blob_recognised_total = Counter(
 snapshot_bytes = Gauge("overworld_snapshot_bytes", "Size of the newest snapshot written by this process")
 snapshot_saved_total = Counter("overworld_snapshot_saved", "Snapshots written, read back and put into a manifest")
 snapshot_corrupt_total = Counter("overworld_snapshot_corrupt", "Snapshots or manifests found corrupt", ["what"])
+claims_failed_total = Counter(
+    "overworld_claims_failed", "Tries to claim a manifest beside the ticks of a shard that moved here that failed"
+)
 snapshot_fenced_total = Counter("overworld_snapshot_fenced", "Manifest writes refused: a newer owner has claimed it")
 
 # ---------------------------------------------------------------- stores: archive

@@ -53,8 +53,9 @@ class MemoryShelf:
 
     async def claim(self, grant: Grant) -> None:
         self._call()
-        if self.claims.get(grant.shard, (0, b""))[0] > grant.epoch:
-            raise Fenced("the manifest has a later owner")
+        epoch, nonce = self.claims.get(grant.shard, (0, grant.nonce))
+        if epoch > grant.epoch or (epoch == grant.epoch and nonce != grant.nonce):
+            raise Fenced("the manifest has another owner")
         self.claims[grant.shard] = (grant.epoch, grant.nonce)
 
     async def newest_first(self, shard: int) -> list[Start]:
@@ -64,8 +65,7 @@ class MemoryShelf:
     async def save(self, grant: Grant, snapshot: SnapshotBytes) -> int:
         self._call()
         await asyncio.sleep(self.save_s)
-        if self.claims.get(grant.shard) != (grant.epoch, grant.nonce):
-            raise Fenced("the manifest has another owner")
+        await self.claim(grant)
         name = f"{snapshot.tick}-{grant.epoch}"
         self.kept[grant.shard].append(Start(name, snapshot.tick, grant.epoch, snapshot.chain, snapshot.data))
         del self.kept[grant.shard][:-3]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from overworld.errors import LinkError, StoreUnavailable
+from overworld import telemetry
+from overworld.errors import Fenced, LinkError, StoreUnavailable
 from overworld.store.memory import MemoryOwnership, NoFaults
-from overworld.store.ports import CommitPolicy, JournalEntry
+from overworld.store.ports import CommitPolicy, Grant, JournalEntry
 from overworld.wire.v1 import link_pb2
 from overworld.worker.migration import FAILED, MOVED, REFUSED
 from overworld.worker.peers import Peers
@@ -108,6 +108,64 @@ async def test_no_snapshot_is_saved_on_the_way_and_the_new_owner_saves_one_soon_
     assert 1 not in running(a)
 
 
+async def test_blob_storage_that_does_not_answer_keeps_nobody_waiting(cluster: Cluster) -> None:
+    _, b = await pair(cluster)
+    answers, claimed, claims = asyncio.Event(), asyncio.Event(), cluster.shelf.claim
+
+    async def claim(grant: Grant) -> None:
+        await answers.wait()
+        await claims(grant)
+        claimed.set()
+
+    cluster.shelf.claim = claim  # type: ignore[method-assign]
+    outcome = await b.migrate(1, b.address)
+    assert outcome.moved, outcome
+    here = b._hosts[1]
+    assert here.core is not None
+    tick = here.core.tick
+    await until(lambda: here.core is not None and here.core.tick > tick + 3, "it is played meanwhile")
+    assert await cluster.shelf.epoch(1) == 1
+    answers.set()
+    await claimed.wait()
+    assert await cluster.shelf.epoch(1) == 2
+
+
+async def test_a_claim_that_fails_is_made_again(cluster: Cluster) -> None:
+    _, b = await pair(cluster)
+    tries, claims = 0, cluster.shelf.claim
+
+    async def claim(grant: Grant) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise StoreUnavailable("no blob storage")
+        await claims(grant)
+
+    cluster.shelf.claim = claim  # type: ignore[method-assign]
+    before = telemetry.claims_failed_total._value.get()
+    assert (await b.migrate(1, b.address)).moved
+    await until(lambda: tries == 3, "it was tried again")
+    assert await cluster.shelf.epoch(1) == 2
+    assert telemetry.claims_failed_total._value.get() - before == 2
+    assert 1 in running(b)
+
+
+async def test_who_finds_a_later_claim_gives_the_shard_up(cluster: Cluster) -> None:
+    _, b = await pair(cluster)
+    claims = cluster.shelf.claim
+
+    async def claim(grant: Grant) -> None:
+        if grant.epoch == 2:
+            raise Fenced("epoch 7 has claimed its snapshots")
+        await claims(grant)
+
+    cluster.shelf.claim = claim  # type: ignore[method-assign]
+    await b.migrate(1, b.address)
+    await until(lambda: cluster.redis.primary.journal_of("test", 1)[-1].epoch == 3, "the next owner ticks")
+    assert one_lineage(cluster.redis.primary.journal_of("test", 1))
+    await replayed(cluster, 1)
+
+
 async def test_a_third_worker_may_ask_for_it(cluster: Cluster) -> None:
     a, b = await pair(cluster)
     c = await cluster.worker("c")
@@ -198,23 +256,17 @@ async def test_a_target_that_dies_while_it_follows_costs_nothing(cluster: Cluste
 async def test_a_target_that_dies_with_the_shard_in_its_hands_is_taken_over_from(cluster: Cluster) -> None:
     a = await cluster.worker("a")
     await until(lambda: running(a) == ALL, "the first runs all shards")
-    b = await cluster.worker("b")
+    gate, ownership = gated(cluster)
+    b = await cluster.worker("b", ownership=ownership)
     await until(lambda: linked(a, b) and linked(b, a), "they know each other")
-    stuck = asyncio.Event()
-    claims = cluster.shelf.claim
-
-    async def claim(grant: Any) -> None:
-        if grant.epoch == 2:
-            stuck.set()
-            await asyncio.Event().wait()
-        await claims(grant)
-
-    cluster.shelf.claim = claim  # type: ignore[method-assign]
+    gate.held = {"append"}
     moving = asyncio.create_task(a.migrate(1, b.address))
-    await stuck.wait()
-    head = cluster.redis.primary.head(("test", 1))
-    assert head is not None
-    assert (head.epoch, head.address) == (2, b.address)
+
+    def handed() -> bool:
+        head = cluster.redis.primary.head(("test", 1))
+        return head is not None and (head.epoch, head.address) == (2, b.address)
+
+    await until(handed, "the shard is the other's")
     await b.kill()
     assert not (await moving).moved
     await until(lambda: running(a) == ALL, "the old owner takes it over again")

@@ -96,12 +96,15 @@ class Grant:
     """The right to write a shard's journal, until somebody acquires it at a higher epoch.
 
     head: as it stood when the shard was acquired, with this grant's epoch, nonce and address in it.
+    yielded: the owner before gave it away itself, at the end of its journal and past every epoch that ever claimed the
+        shard's snapshots.
     """
 
     shard: int
     epoch: int
     nonce: bytes
     head: Head
+    yielded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

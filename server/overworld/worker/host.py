@@ -91,7 +91,7 @@ class ShardHost:
         self._acquired_s = time.monotonic()
         self._journal: Journal | None = None
         self._loop: ShardLoop | None = None
-        self._stopping = self._paused = False
+        self._stopping = self._paused = self._claims_later = False
         self._away: Doorbell | None = None
         self._worked = (0, 0)
         self._standby = standby
@@ -249,7 +249,7 @@ class ShardHost:
         takeover = TakeOver(self._stores, self._grant, self._new_core, self._limits, self._copy)
         standby, self._standby = self._standby, None
         recovered = await takeover.run(standby)
-        self.took_s = takeover.took_s
+        self.took_s, self._claims_later = takeover.took_s, takeover.claims_later
         self._reception.recovered(recovered.core, asyncio.get_running_loop().time())
         return recovered
 
@@ -277,6 +277,8 @@ class ShardHost:
             snapshot_age_s,
             self._receipts,
         )
+        if self._claims_later:
+            self.snapshots.claim_soon(self._journal.fence)
         if self._sweeper is not None:
             self._sweeper.close()
         self._sweeper = Sweeper(ownership, self.shard, core.contract.grid, self._reception)
@@ -489,11 +491,6 @@ class ShardHost:
             log.info("shard_handed_back", shard=self.shard, epoch=self.epoch, tick=self._journal.tick)
 
     def _abandon(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
-        if self._sweeper is not None:
-            self._sweeper.close()
-        if self.snapshots is not None:
-            self.snapshots.close()
-        if self.archiver is not None:
-            self.archiver.close()
+        for part in (self._journal, self._sweeper, self.snapshots, self.archiver):
+            if part is not None:
+                part.close()

@@ -126,6 +126,10 @@ class Journal:
         else:
             self._answered(asked_s)
 
+    def fence(self) -> None:
+        """Somebody else's claim to the shard was found elsewhere: as if an append had been refused."""
+        self._stop(Trouble.FENCED)
+
     def close(self) -> None:
         """Send nothing more. Appends on their way are abandoned: whether they arrive is for the next owner to see."""
         self._closed = True

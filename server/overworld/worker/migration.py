@@ -5,9 +5,9 @@ old owner's is in `yielding`.
                 title runs it: nobody but that version can replay its records
     ask         it asks the old owner to yield, and takes gateways' attaches from now on
     (settle, save, hand: at the old owner, which names the new one to its gateways; it saves only for a newer version)
-    replay      what is missing is read and applied; the manifest of the snapshots is claimed meanwhile. A newer version
-                loads the state that was saved for it, through the title's migration
-    first       the first tick is committed, its results are out
+    replay      what is missing is read and applied. A newer version claims the manifest of the snapshots and loads the
+                state that was saved for it, through the title's migration
+    first       the first tick is committed, its results are out; the manifest is claimed beside the ticks
 
 Between workers of one version nothing is saved on the way: the new owner makes a snapshot soon after. What may go
 wrong, and what follows:
@@ -342,7 +342,7 @@ class Migrations:
             answer.beat,
             self._contract.title_version,
         )
-        return Grant(shard, answer.epoch, nonce, head)
+        return Grant(shard, answer.epoch, nonce, head, yielded=True)
 
 
 class _Refusal(OverworldError):

@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 FIRST_S_MIN = 0.25
 """A shard that was just taken over gets this much time for its players before it is saved."""
+CLAIM_PAUSE_S_MIN, CLAIM_PAUSE_S_MAX = 0.25, 5.0
+"""Between tries to claim the manifest, where play goes on meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Snapshotter:
         self._due_s = time.monotonic() + max(FIRST_S_MIN * (1 + phase), first_s)
         self._taken: _Taken | None = None
         self._saving: asyncio.Task[None] | None = None
+        self._claiming: asyncio.Task[None] | None = None
         self._failing = False
         self.saved_tick = -1
         """Of the newest snapshot saved under this grant."""
@@ -116,12 +119,37 @@ class Snapshotter:
         if self._saving is not None:
             await asyncio.wait([self._saving])
 
+    def claim_soon(self, on_fenced: Callable[[], None]) -> None:
+        """Claim the manifest beside the ticks, for as long as that takes. `on_fenced`: a later owner has."""
+        self._claiming = asyncio.get_running_loop().create_task(self._claim(on_fenced))
+
     def close(self) -> None:
         """Abandon what is on its way."""
-        if self._saving is not None:
-            self._saving.cancel()
+        for task in (self._saving, self._claiming):
+            if task is not None:
+                task.cancel()
 
     # ------------------------------------------------------------ inside
+
+    async def _claim(self, on_fenced: Callable[[], None]) -> None:
+        pause_s, failing = CLAIM_PAUSE_S_MIN, False
+        while True:
+            try:
+                async with asyncio.timeout(self._limits.timeout_s):
+                    await self._shelf.claim(self._grant)
+            except Fenced as error:
+                log.error("claim_fenced", shard=self._grant.shard, epoch=self._grant.epoch, reason=str(error))
+                on_fenced()
+                return
+            except (OverworldError, TimeoutError) as error:
+                telemetry.claims_failed_total.inc()
+                if not failing:
+                    failing = True
+                    log.error("claim_failed", shard=self._grant.shard, epoch=self._grant.epoch, reason=str(error))
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, CLAIM_PAUSE_S_MAX)
+            else:
+                return
 
     def _take(self, core: ShardCore, chain: bytes) -> _Taken:
         outbox = self._receipts.unacked if self._receipts is not None else ()

@@ -1,6 +1,7 @@
 """From the grant of a shard to a state that is ready to tick: once for each owner.
 
-claim      the snapshots' manifest: from now on no earlier owner can write there
+claim      the snapshots' manifest: from now on no earlier owner can write there. Beside the first ticks, where the
+           owner before yielded the shard to a follower that stands ready: nobody waits for blob storage then
 recover    from a follower that stands ready, else from the newest good snapshot, and the journal
 mend       where the journal ends before the state (Redis lost records): it begins anew there
 """
@@ -69,6 +70,8 @@ class TakeOver:
         self._acquired_s = time.monotonic()
         self.took_s: dict[str, float] = {}
         """How long the steps took."""
+        self.claims_later = False
+        """True where the snapshots' manifest is still to be claimed, beside the first ticks."""
 
     async def run(self, standby: Follower | None = None) -> Recovered:
         """Claim the snapshots' manifest, recover the state, see to it that the journal begins where the state ends.
@@ -105,6 +108,16 @@ class TakeOver:
     async def _recover(self, standby: Follower | None) -> Recovered:
         """Claim the snapshots' manifest, and find the state."""
         ownership, shelf, head = self._stores.ownership, self._stores.shelf, self._grant.head
+        if standby is not None and self._grant.yielded:
+            recovered = await carry_on(standby, head, ownership, shelf)
+            self.took_s["replay"] = time.monotonic() - self._acquired_s
+            if recovered is not None:
+                # Blob storage may take as long as it likes: who yielded knew that no epoch was lost, and whatever it
+                # may still save is a committed tick of these very records.
+                self.claims_later = True
+                telemetry.standby_takeovers_total.inc()
+                return recovered
+            standby = None
         # Before any manifest is read, or anything of ours sent. With a follower at hand nothing is read from there, so
         # both go at once.
         claim = asyncio.ensure_future(self._claim())
