@@ -69,7 +69,7 @@ def _check_bot(
         now = _rows(mirror, kind)
         if entry.time_us < from_us or before is None or tick not in truth.ticks:
             before = now
-            _note(exact_at, now, _truth(truth, tick, kind), tick) if tick in truth.ticks else None
+            note(exact_at, now, _truth(truth, tick, kind), tick) if tick in truth.ticks else None
             continue
         ids, columns = now
         wanted = _truth(truth, tick, kind)
@@ -80,7 +80,7 @@ def _check_bot(
             result.tell(f"bot {history.bot}, tick {tick}: {len(ids)} ships, the server has {len(wanted[0])}")
             before = now
             continue
-        exact = _note(exact_at, now, wanted, tick)
+        exact = note(exact_at, now, wanted, tick)
         behind = np.flatnonzero(~exact)
         at = np.minimum(np.searchsorted(before[0], ids[behind]), len(before[0]) - 1)
         moved = before[1][:, at].copy()
@@ -90,7 +90,7 @@ def _check_bot(
         for row in behind[wrong][:1].tolist():
             told = f"{columns[:, row].tolist()}, the server has {wanted[1][:, row].tolist()}"
             result.tell(f"bot {history.bot}, tick {tick}, ship {ids[row]}: {told}")
-        result.ages_ticks.append(max((tick - exact_at.get(i, from_us) for i in ids[behind].tolist()), default=0))
+        result.ages_ticks.append(max((tick - exact_at[i] for i in ids[behind].tolist()), default=0))
         result.rows_behind.append(len(behind) / max(1, len(ids)))
         own = int(np.searchsorted(ids, mirror.avatar.entity)) if mirror.avatar is not None else 0
         apart = wanted[1][:2] - wanted[1][:2, own : own + 1]
@@ -115,10 +115,12 @@ def _truth(truth: Truth, tick: int, kind: int) -> tuple[Ints, Ints]:
     return rows[:, 1], rows[:, 3:].T
 
 
-def _note(
+def note(
     exact_at: dict[int, int], seen: tuple[Ints, Ints], wanted: tuple[Ints, Ints], tick: int
 ) -> npt.NDArray[np.bool_]:
-    """Which rows are exact, bool[rows]; remembered with the tick."""
+    """Which rows are exact, bool[rows]; remembered with the tick. One that never was counts from its first tick on."""
+    for row in seen[0].tolist():
+        exact_at.setdefault(row, tick)
     if not np.array_equal(seen[0], wanted[0]):
         return np.zeros(len(seen[0]), np.bool_)
     exact: npt.NDArray[np.bool_] = (seen[1] == wanted[1]).all(axis=0)
