@@ -50,7 +50,7 @@ class Comparison:
     missing: set[tuple[int, int, int]] = field(default_factory=set)
     """(shard, epoch, tick) that a bot saw and the truth does not have."""
     gaps_ms: list[float] = field(default_factory=list)
-    """Time between two ticks of a shard as one bot got them on one socket."""
+    """Time between two ticks of a shard as one bot got them on one socket, while it was in its view."""
     examples: list[str] = field(default_factory=list)
 
     def add(self, other: Comparison) -> None:
@@ -120,6 +120,17 @@ def _compare_bot(history: BotHistory, truths: Mapping[int, Truth], result: Compa
             came_us[head.shard] = entry.time_us
             if head.shard in truths:
                 _compare_picture(history.bot, mirror, head.shard, at, truths[head.shard], result)
+        if came_us and any(view.left for view in frame.views):
+            _forget_unseen(came_us, mirror)
+
+
+def _forget_unseen(came_us: dict[int, int], mirror: Mirror) -> None:
+    """A shard that went out of view is silent for no fault: its next tick ends no gap."""
+    contract = mirror.contract
+    assert contract is not None
+    held = {contract.shard_of(cell) for cell in mirror.cells}
+    for shard in came_us.keys() - held:
+        del came_us[shard]
 
 
 def _compare_owns(bot: int, frame: pb.Frame, truths: Mapping[int, Truth], result: Comparison) -> None:

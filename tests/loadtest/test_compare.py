@@ -53,6 +53,27 @@ def test_a_bot_that_saw_the_truth_is_clean_and_much_was_compared(seed: int) -> N
     assert found.bots == {0}
 
 
+def silent(ticks: range) -> Watched:
+    """A bot that was told ticks and nothing else, and of these not even that."""
+    watched, kept = watch(TICKS, 1), []
+    for entry in watched.history.entries:
+        frame = pb.Frame.FromString(entry.body) if entry.event is Event.FRAME else pb.Frame()
+        if any(head.tick in ticks for head in frame.heads):
+            continue
+        for pieces in ("updates", "keyframes", "owns"):
+            frame.ClearField(pieces)
+        kept.append(replace(entry, body=frame.SerializeToString()) if entry.event is Event.FRAME else entry)
+    watched.history.entries[:] = kept
+    return watched
+
+
+def test_a_shard_that_says_nothing_makes_a_gap_and_one_that_left_the_view_does_not() -> None:
+    watched = silent(range(21, 31))
+    assert max(compared(watched).gaps_ms) > 10
+    change_frame(watched, 20, lambda frame: frame.views.add(left=watched.cells))
+    assert max(compared(watched).gaps_ms) < 5
+
+
 def test_a_lost_update_is_found() -> None:
     watched = watch(TICKS, 1)
     change_frame(watched, 20, lambda frame: frame.ClearField("updates"))
