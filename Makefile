@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PYTHON ?=
 export PYTHON
 .DELETE_ON_ERROR:
-.PHONY: bench bench-compare compare profile simulate loadtest-smoke play test test-js test-py check lint types layers protos tidy proto proto-check lock setup audit check-deploy image clean
+.PHONY: bench dependencies bench-compare compare profile simulate loadtest-smoke play test test-js test-py check lint types layers protos tidy proto proto-check lock setup audit check-deploy image clean
 
 play: $(VENV)/.runtime
 	@exec $(BIN)/overworld dev $(ARGS)
@@ -58,7 +58,7 @@ bench-compare: $(VENV)/.dev
 profile: $(VENV)/.dev $(VENV)/.peers
 	@$(BIN)/python -m loadtest.profile $(ARGS)
 
-check: lint types layers protos proto-check tidy
+check: lint types layers protos proto-check dependencies tidy
 
 # What deploys: Dockerfile, Bicep, Kubernetes, against schemas and against the code. Installs its own tools first.
 check-deploy: $(VENV)/.deploy
@@ -98,8 +98,12 @@ lock: $(VENV)/.dev $(VENV)/.node
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm update --prefix loadtest/peers/node --package-lock-only --ignore-scripts --no-audit --no-fund
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm update --prefix clients/js --package-lock-only --ignore-scripts --no-audit --no-fund
 
-audit: $(VENV)/.dev
-	@$(BIN)/pip-audit --strict --requirement constraints.txt --require-hashes --disable-pip --progress-spinner off
+# Lock files against their rules, offline; `make audit` asks the services that publish advisories.
+dependencies: $(VENV)/.dev
+	@$(BIN)/python -m tools.dependencies
+
+audit: $(VENV)/.dev $(VENV)/.node
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tools.dependencies.online
 
 setup: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers $(VENV)/.csharp $(VENV)/.peers $(VENV)/.prometheus
 	@echo "setup: everything is installed"
