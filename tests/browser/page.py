@@ -55,8 +55,8 @@ class Visit:
 
     async def said(self) -> str:
         """What the page tells the player."""
-        return str(await self.value("document.getElementById('message').textContent + ' | ' + "
-                                    "document.getElementById('start-error').textContent"))  # fmt: skip
+        return str(await self.value("document.getElementById('message')?.textContent + ' | ' + "
+                                    "document.getElementById('start-error')?.textContent"))  # fmt: skip
 
     async def stats(self) -> dict[str, Any]:
         """`window.overworld.stats()`."""

@@ -4,11 +4,8 @@ in Node and in Chromium against real gateways and a real worker.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import re
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,12 +16,10 @@ from loadtest.cluster import Cluster, Shape
 from overworld.commands.codegen.languages import code_of
 from overworld.commands.title_loader import load_title
 from tests.browser.page import chromium
+from tests.javascript.packed import ESBUILD, JS, install, install_beside, run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
-ROOT = Path(__file__).resolve().parents[2]
-JS = ROOT / "clients" / "js"
-ESBUILD = JS / "node_modules" / ".bin" / "esbuild"
 SIZE = re.compile(r"(\d+,\d+) bytes minified, (\d+,\d+) gzipped")
 
 PROGRAM = """
@@ -62,29 +57,11 @@ client.bye()
 """
 
 
-async def run(folder: Path, *argv: str | Path) -> str:
-    """Standard output of a program that must succeed."""
-    path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    child = await asyncio.create_subprocess_exec(
-        *map(str, argv), cwd=folder, env={**os.environ, "PATH": path},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        out, error = await asyncio.wait_for(child.communicate(), 180)
-    finally:
-        if child.returncode is None:
-            child.kill()
-    assert child.returncode == 0, (out + error).decode()[-4000:]
-    return out.decode()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+async def installed(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Path:
     """An empty folder into which the packed client was installed, offline."""
     folder = tmp_path_factory.mktemp("game")
-    told = json.loads(await run(JS, "npm", "pack", "--json", "--silent", "--pack-destination", folder))
-    (folder / "package.json").write_text('{"type": "module", "private": true}')
-    await run(folder, "npm", "install", "--offline", "--no-audit", "--no-fund", f"./{told[0]['filename']}")
+    await install(archive, folder)
     return folder
 
 
@@ -110,9 +87,7 @@ async def test_a_typed_program_plays_in_node_and_resumes_at_another_gateway(inst
     (installed / file).write_text(text)
     (installed / "program.ts").write_text(PROGRAM)
     # What its users install beside it; Node 20 has no WebSocket of its own.
-    for name in ("ws", "@types"):
-        shutil.copytree(JS / "node_modules" / name, installed / "node_modules" / name)
-    shutil.copytree(JS / "node_modules" / "undici-types", installed / "node_modules" / "undici-types")
+    install_beside(installed, "ws", "@types", "undici-types")
     options = {
         "strict": True, "noEmit": True, "target": "ES2022", "module": "NodeNext", "moduleResolution": "NodeNext",
         "lib": ["ES2023", "DOM"], "types": ["node"], "skipLibCheck": False,

@@ -182,9 +182,12 @@ class Dev:
             "OVERWORLD_GATEWAY_INTERNAL_PORT": str(internal_port),
             "OVERWORLD_GATEWAY_GUEST_LOGINS": "true",
             "OVERWORLD_GATEWAY_ORIGIN_ABSENT": "true",
-            # A page goes on at another gateway when its own is lost.
+            # A page goes on at another gateway when its own is lost. Who serves a page elsewhere names its origin.
             "OVERWORLD_GATEWAY_ORIGINS": ",".join(
-                f"http://{host}:{port}" for port in self._page_ports for host in ("localhost", HOST)
+                [
+                    *filter(None, [os.environ.get("OVERWORLD_GATEWAY_ORIGINS")]),
+                    *(f"http://{host}:{port}" for port in self._page_ports for host in ("localhost", HOST)),
+                ]
             ),
             "OVERWORLD_GATEWAY_DRAIN_S": "0.5",
             "OVERWORLD_GATEWAY_SOCKETS_PER_ADDRESS_MAX": "5000",
