@@ -38,7 +38,7 @@ class Throng(Title):
 
     name, version = "throng", 1
     world = Grid(width=288, height=288, cell=CELL, view=64, tick_hz=20)
-    interest = Interest(rings=(20, 28, 40, 56), plots=12, sure=10)
+    interest = Interest(rings=(20, 28, 40, 56), plots=12)
     entities = (Ship,)
     drones = 900
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from overworld.gateway.ticks import Tick
 from overworld.gateway.views import Viewer, Views
 from overworld.wire.cells import Streams
 from overworld.world.grid import Grid
-from overworld.world.interest import Interest, Places
+from overworld.world.interest import Interest, Places, Populations
 
 GRID = Grid(width=96, height=96, cell=32, view=64, tick_hz=20)
 INTEREST = Interest(rings=(16, 32, 48, 64), plots=4)
@@ -105,8 +107,9 @@ def test_viewers_of_one_plot_share_bytes_and_others_have_their_own_nearest() -> 
     seats.views.shorten(next(iter(seats.views.groups(0))))
     elsewhere = 8 * PLACES.of_cell + 15
     focuses = [(0, FOCUS), (1, FOCUS), (2, elsewhere)]
-    seats.fanout.deliver(tick(1, streams((0,)), focuses), 1.0)
-    near, same, other = (places_in(seats.frames[session][0]) for session in range(3))
+    for number in (1, 2):
+        seats.fanout.deliver(tick(number, streams((0, PLACES.whole)), focuses), number)
+    near, same, other = (places_in(seats.frames[session][1]) for session in range(3))
     assert near == same
     assert near.count(FOCUS) == 1
     assert other.count(elsewhere) == 1
@@ -146,6 +149,32 @@ def test_who_comes_near_is_told_what_it_missed_once() -> None:
     assert levels[1] == 0
     assert levels[2] > 0
     assert levels[3] == 0
+
+
+def test_what_was_near_and_found_no_credit_is_told_as_a_whole_at_the_next_tick_that_has_some() -> None:
+    seats = Seats(1, 20_000)
+    seats.views.shorten(next(iter(seats.views.groups(0))))
+    told = streams((0, PLACES.whole))
+    for number, size in ((1, 0), (2, 0), (3, 6000), (4, 0), (5, 0)):
+        seats.fanout.deliver(tick(number, told, [(0, FOCUS)], size), float(number))
+    whole = PLACES.whole * PLACES.of_level + FOCUS
+    seen = [(FOCUS in places, whole in places) for places in map(places_in, seats.frames[0])]
+    assert seen == [(False, True), (True, False), (False, False), (False, True), (True, False)]
+
+
+def test_the_nearest_rows_are_told_on_credit_however_far_they_are() -> None:
+    far = 8 * PLACES.of_cell + 15
+    told, rows = streams((0, PLACES.whole)), np.zeros((9, PLACES.of_cell), np.uint8)
+    rows[8, 15] = INTEREST.nearest
+    for count, reached in ((0, True), (INTEREST.nearest, False)):
+        # With as many in the viewer's own plot, nothing further away is among the nearest.
+        rows[MIDDLE, FOCUS % PLACES.of_cell] = count + 1
+        seats = Seats(1, 25_000)
+        seats.views.shorten(next(iter(seats.views.groups(0))))
+        crowd = Populations(np.arange(9), rows.reshape(-1))
+        for number in (1, 2):
+            seats.fanout.deliver(replace(tick(number, told, [(0, FOCUS)]), populations=crowd), float(number))
+        assert (far in places_in(seats.frames[0][1])) == reached
 
 
 def test_a_party_that_is_joined_has_no_more_than_who_joins() -> None:

@@ -126,6 +126,21 @@ def pieces(streams: Streams | None, core: ShardCore, wanted: object) -> bytes:
     return b"".join(chosen)
 
 
+def check_populations(core: ShardCore, split: set[int]) -> None:
+    """Each split cell's gnats are counted by plot, and nothing else is. Cells that end are counted once more."""
+    told = core.populations
+    assert (told is not None) or not split
+    if told is None:
+        return
+    assert split <= set(told.cells.tolist())
+    rows = told.rows.reshape(len(told.cells), core.places.of_cell)
+    gnats = core.shard[Gnat]
+    cells = core.contract.grid.cells_of(gnats.at.x, gnats.at.y)
+    plots = core.places.plots_of(gnats.at.x, gnats.at.y, cells)
+    for cell, counts in zip(told.cells.tolist(), rows, strict=True):
+        assert counts.tolist() == np.bincount(plots[cells == cell], minlength=core.places.of_cell).tolist()
+
+
 @settings(max_examples=60)
 @given(
     st.integers(0, 10**6),
@@ -147,6 +162,7 @@ def test_every_record_is_exact_and_every_row_has_its_turn(seed: int, script: lis
         nothing.take(updates, pieces(streams, core, lambda *_: False))
         anything.take(updates, pieces(streams, core, lambda level, place, m=mask: m >> (level * 4 + place % 4) & 1))
         truth = truth_of(core)
+        check_populations(core, split if turn >= 3 else set())
         gnats = {key: row for key, row in truth.items() if key[0] == 0}
         assert {(row[0], row[1]): row for row in everything.mirror.picture() if row[0] == 0} == gnats
         for reader in (everything, nothing, anything):

@@ -115,6 +115,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "rewind": {"rewind_ticks": 5},
     "interest rings": {"interest": Interest(rings=(5,))},
     "interest sure": {"interest": Interest(sure=5)},
+    "interest nearest": {"interest": Interest(nearest=5)},
     "interest plots": {"interest": Interest(plots=5)},
     "pace": kind_with(pace=2),
     "what is rewound": {"rewind_ticks": 5, **kind_with(rewind=True)},
@@ -129,6 +130,7 @@ def test_any_change_changes_the_fingerprint(name: str) -> None:
 RULES = {
     "interest rings",
     "interest sure",
+    "interest nearest",
     "pace",
     "version",
     "grace",

@@ -3,28 +3,31 @@
 A group whose updates exceed its viewers' budget is *short*: its cells are split (`world.interest`), and its viewers are
 told apart by the plot they look from, as `Party`s. A party's frame is what came and left, everywhere, and the floor,
 everywhere; then pieces of plots' streams, nearest first, while tokens last. All of it are bytes that the worker encoded
-once for everybody; a party shares its join. Which of a plot's streams a party reads follows from the distance alone
-(the title's rings). Where tokens keep running out, the rings shrink together, and grow again when there is room. Times
-are arguments, in seconds, monotonic. Pure.
+once for everybody; a party shares its join. Which of a plot's streams a party reads follows from the distance (the
+title's rings), and from how many rows stand how near: plots that may hold one of the nearest are *sure*, read at every
+tick, on credit where tokens do not last. A party remembers of which plots it has been told everything; what becomes
+sure and is not among them is told as a whole, once. Where tokens keep running out, the rings shrink together, and grow
+again when there is room. Times are arguments, in seconds, monotonic. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from overworld import telemetry
+from overworld.gateway.outlook import Census, outlook_from, wishes
 from overworld.wire.cells import Streams
 from overworld.world.grid import Grid
-from overworld.world.interest import Interest, Places, periods
+from overworld.world.interest import Interest, Places, Populations, periods
 
 Ints = npt.NDArray[np.int64]
 Ints32 = npt.NDArray[np.int32]
+Bools = npt.NDArray[np.bool_]
 
 SHARED_PART = 31 / 32
 """Of the budget, for what is shared; the rest is for viewers' own pieces."""
@@ -34,6 +37,8 @@ STEPS_MAX = 8
 """How often rings shrink at most, each time by a factor of the square root of 2."""
 STEP_TICKS = 20
 """Ticks between two looks at whether rings should shrink or grow."""
+RIM_PLOTS = 64
+"""Of so many plots beyond those read at every tick a party remembers what it knows, for reach and rings flicker."""
 TIGHT_TICKS, LOOSE_TICKS, LOOSE_PART = 5, 18, 0.6
 """Rings shrink where tokens did not last in more of those ticks; they grow where wishes took less than this part of
 the tokens in as many.
@@ -42,10 +47,7 @@ SHORT_ABOVE, SHORT_BELOW = 0.9, 0.6
 """A group becomes short above this part of the budget, and is no longer below that one."""
 
 
-Wishes = dict[int, tuple[Ints, int]]
-"""By shard: places of streams, nearest first, and how many of them are sure."""
 _NONE: Ints = np.zeros(0, np.int64)
-_NO_WISHES = (_NONE, 0)
 
 
 class Watcher(Protocol):
@@ -82,11 +84,12 @@ class Party:
     __slots__ = (
         "_budget",
         "_center",
+        "_known",
         "_loose",
-        "_missed",
-        "_places",
+        "_outlook",
         "_ticks",
         "_tight",
+        "_whole",
         "_wishes",
         "filled_s",
         "focus",
@@ -106,35 +109,31 @@ class Party:
         self.step = 0
         """How often the rings have shrunk."""
         self._ticks = self._tight = self._loose = 0
-        self._places = Places(budget.grid, budget.interest)
-        self._missed: dict[int, Ints] = {}
-        self._wishes: Wishes | None = None
+        places = Places(budget.grid, budget.interest)
+        self._whole = places.whole * places.of_level
+        self._outlook = outlook_from(budget.grid, budget.interest.plots, center, focus)
+        self._wishes = self._wish()
+        self._known = {shard: np.zeros(len(plots.places), np.bool_) for shard, plots in self._outlook.by_shard.items()}
+        """Of which plots, nearest first, its viewers have been told everything up to now."""
 
     def inherit(self, other: Party) -> None:
-        """A viewer comes from another party: with what that one had left, at most, and without what was far from it."""
-        if not self.viewers:
+        """A viewer comes from another party: with what that one had left, at most, and knowing what that one knew."""
+        first = not self.viewers
+        if first:
             self.tokens, self.filled_s, self.step = other.tokens, other.filled_s, other.step
+            self._wishes = self._wish()
         self.tokens = min(self.tokens, other.tokens)
-        for shard, missed in other._missed.items():
-            # It has not been told that yet, either.
-            self._missed[shard] = np.union1d(missed, self._missed.get(shard, _NONE))
-        self._catch_up(other.wishes())
+        for shard, known in self._known.items():
+            theirs = other._known.get(shard)
+            if theirs is None:
+                known[:] = False
+                continue
+            knows = np.isin(self._outlook.by_shard[shard].places, other._outlook.by_shard[shard].places[theirs])
+            known[:] = knows if first else known & knows
 
-    def _catch_up(self, before: Wishes) -> None:
-        """Plots are read at every tick that were not before: what was missed of them is to come first."""
-        places = self._places
-        for shard, (wished, _) in self.wishes().items():
-            now, then = (each[each < places.of_level] for each in (wished, before.get(shard, _NO_WISHES)[0]))
-            plots = np.setdiff1d(now, then)
-            missed = np.union1d(plots + places.whole * places.of_level, self._missed.get(shard, _NONE))
-            if len(missed):
-                self._missed[shard] = missed
-
-    def wishes(self) -> Wishes:
-        """For each shard in view the places of the streams to read, nearest first, and how many of them are sure."""
-        if self._wishes is None:
-            self._wishes = _wishes(self._budget.grid, self._budget.interest, self._center, self.focus, self.step)
-        return self._wishes
+    def _wish(self) -> dict[int, tuple[Ints, int]]:
+        budget = self._budget
+        return wishes(budget.grid, budget.interest, self._center, self.focus, self.step)
 
     def fill(self, now_s: float) -> None:
         """Time has passed."""
@@ -150,24 +149,40 @@ class Party:
         """So many bytes were sent."""
         self.tokens = max(self.tokens - size, -DEBT_S_MAX * self._budget.shared_bytes_per_s)
 
-    def choose(self, shard: int, lanes: Lanes, allowed: float) -> Ints:
+    def choose(self, shard: int, lanes: Lanes, census: Census, allowed: float) -> Ints:
         """The pieces of a tick that this party gets, nearest first, int64[n]: those its rings wish for, while `allowed`
         bytes last. What is sure comes on credit, too.
         """
-        wished, sure = self.wishes().get(shard, _NO_WISHES)
-        if shard in self._missed:
-            missed = self._missed.pop(shard)
-            wished, sure = np.concatenate((missed, wished)), sure + len(missed)
-        if not len(wished):
+        if shard not in self._wishes:
             return _NONE
+        ringed, inner = self._wishes[shard]
+        plots, known = self._outlook.by_shard[shard], self._known[shard]
+        sure = int(plots.nearest.searchsorted(self._reach(census), side="right"))
+        always = max(sure, inner)
+        wished = np.concatenate((plots.places[:always], ringed[always:]))
+        wished[:always][~known[:always]] += self._whole
         at = lanes.find(wished)
         found = at.nonzero()[0]
         pieces: Ints = at[found].astype(np.int64) - 1
         total = lanes.sizes[pieces].cumsum()
-        self._learn(float(total[-1]) if len(total) else 0.0, allowed)
         credit = allowed + DEBT_S_MAX * self._budget.shared_bytes_per_s
         fit, fit_sure = total.searchsorted((allowed, credit), side="right").tolist()
-        return pieces[: max(fit, min(fit_sure, int(found.searchsorted(sure))))]
+        taken = max(fit, min(fit_sure, int(found.searchsorted(sure))))
+        # Where there was nothing to tell, everything is known.
+        known[:always] = True
+        rim = always + RIM_PLOTS
+        known[always:rim] &= lanes.find(plots.places[always:rim]) == 0
+        known[rim:] = False
+        known[found[taken:]] = False
+        self._learn(float(total[-1]) if len(total) else 0.0, allowed)
+        return pieces[:taken]
+
+    def _reach(self, census: Census) -> float:
+        """Whatever may lie nearer is sure, in cells."""
+        interest = self._budget.interest
+        always = interest.sure / self._budget.grid.cell
+        # A viewer's own avatar is the nearest of all.
+        return max(always, self._outlook.reach(census, interest.nearest + 1)) if interest.nearest else always
 
     def _learn(self, wished: float, allowed: float) -> None:
         self._ticks += 1
@@ -181,9 +196,8 @@ class Party:
         elif self._loose >= LOOSE_TICKS:
             step = max(0, step - 1)
         if step != self.step:
-            before = self.wishes()
-            self.step, self._wishes = step, None
-            self._catch_up(before)
+            self.step = step
+            self._wishes = self._wish()
         self._ticks = self._tight = self._loose = 0
 
 
@@ -231,9 +245,15 @@ class Crowds:
     def __init__(self, budget: Budget) -> None:
         self.places = Places(budget.grid, budget.interest)
         self._periods = periods(budget.grid.tick_hz)
+        self._census = Census(self.places)
         self._table: Ints32 | None = None
         self._pieces: list[Ints] = []
         self._over = self._held_back = 0
+
+    def count_rows(self, shard: int, told: Populations | None) -> None:
+        """How many rows stand in the plots of a shard's split cells from now on; None where it does not say."""
+        if told is not None and not self._census.take(shard, told.cells, told.rows):
+            telemetry.gateway_dropped_total.labels("stream_place").inc()
 
     def lanes(self, streams: Streams | None, bounds: Ints) -> Lanes | None:
         """A tick's streams for groups with these runs. `count` must follow."""
@@ -257,7 +277,7 @@ class Crowds:
             party.pay(shared)
             return b""
         allowed = party.tokens - shared
-        pieces = party.choose(shard, lanes, allowed)
+        pieces = party.choose(shard, lanes, self._census, allowed)
         chosen = lanes.join(pieces)
         party.pay(shared + len(chosen))
         viewers = len(party.viewers)
@@ -295,32 +315,3 @@ def hand_out(frame: bytearray, offset: int, viewers: Iterable[Watcher]) -> int:
         else:
             viewer.send(frame, offset)
     return own
-
-
-@lru_cache(maxsize=16_384)
-def _wishes(grid: Grid, interest: Interest, center: int, focus: int, step: int) -> Wishes:
-    """For each shard in view the places of the streams to read, nearest first, and how many of them touch the focus.
-    Read only: it is shared.
-    """
-    places = Places(grid, interest)
-    side = places.side
-    reaches = np.array(interest.reaches(grid)) * 2 ** (-step / 2)
-    cells = np.repeat(np.array(grid.view_of(center), np.int64), places.of_cell)
-    plots = np.tile(np.arange(places.of_cell, dtype=np.int64), len(cells) // places.of_cell)
-
-    def at(cell: Ints, plot: Ints) -> Ints:
-        return np.stack((cell % grid.cells_x * side + plot % side, cell // grid.cells_x * side + plot // side))
-
-    own = at(np.array([focus // places.of_cell]), np.array([focus % places.of_cell]))
-    gaps = np.maximum(np.abs(at(cells, plots) - own) - 1, 0) / side
-    far = np.sqrt((gaps * gaps).sum(axis=0))
-    levels = np.where(far <= interest.sure / grid.cell, 0, np.searchsorted(reaches, far, side="right"))
-    order = np.argsort(far, kind="stable")
-    order = order[levels[order] < len(reaches)]
-    wished = levels[order] * places.of_level + cells[order] * places.of_cell + plots[order]
-    shards = np.array([grid.shard_of_cell(cell) for cell in cells[order].tolist()])
-    found = {}
-    for shard in np.unique(shards).tolist():
-        mine = shards == shard
-        found[shard] = (wished[mine], int((far[order][mine] <= interest.sure / grid.cell).sum()))
-    return found

@@ -172,6 +172,7 @@ class Fanout:
         self, tick: Tick, plan: _Plan, run_bytes: list[bytes], head: bytes, crowds: Crowds, now_s: float
     ) -> None:
         """The same where cells are split, or somebody's budget is short."""
+        crowds.count_rows(tick.shard, tick.populations)
         lanes = crowds.lanes(tick.streams, plan.bounds)
         frames = total = at = 0
         for group, runs in zip(plan.groups, plan.run_counts, strict=True):

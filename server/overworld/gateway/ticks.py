@@ -12,6 +12,7 @@ from overworld.errors import LinkError
 from overworld.wire.cells import Streams
 from overworld.wire.v1.link_pb2 import TickOutput
 from overworld.world.grid import Grid
+from overworld.world.interest import Populations
 
 U32 = npt.NDArray[np.uint32]
 Ints = npt.NDArray[np.int64]
@@ -50,6 +51,8 @@ class Tick:
     """What changed in split cells; None where there is nothing."""
     focuses: list[tuple[int, int]] = field(default_factory=list)
     """(session, place it looks from)"""
+    populations: Populations | None = None
+    """How many rows stand in split cells' plots; None where the worker does not say."""
 
 
 def decode(output: TickOutput, grid: Grid) -> Tick:
@@ -74,6 +77,7 @@ def decode(output: TickOutput, grid: Grid) -> Tick:
         moved=_moved(output, grid.shard_count),
         streams=_streams(output),
         focuses=_focuses(output),
+        populations=_populations(output),
     )
     if bool((cells[1:] < cells[:-1]).any()):
         raise LinkError("update cells do not ascend")
@@ -112,6 +116,16 @@ def _focuses(output: TickOutput) -> list[tuple[int, int]]:
     if len(sessions) != len(places) or min(places, default=0) < 0:
         raise LinkError(f"{len(places)} places of {len(sessions)} sessions")
     return list(zip(sessions, places, strict=True))
+
+
+def _populations(output: TickOutput) -> Populations | None:
+    if not output.plot_cells_u32 and not output.plot_rows_u8:
+        return None
+    cells = _u32(output.plot_cells_u32).astype(np.int64)
+    rows = np.frombuffer(output.plot_rows_u8, np.uint8)
+    if not len(cells) or not len(rows) or len(rows) % len(cells):
+        raise LinkError(f"{len(rows)} numbers of rows in {len(cells)} cells")
+    return Populations(cells, rows)
 
 
 def _u32(column: bytes) -> U32:

@@ -20,7 +20,7 @@ from overworld.shard.replication import Replication
 from overworld.shard.sessions import Sessions
 from overworld.wire.cells import CellUpdates, Streams
 from overworld.world.contract import WorldContract
-from overworld.world.interest import Places
+from overworld.world.interest import Places, Populations
 from overworld.world.state import Shard
 
 Ints = npt.NDArray[np.int64]
@@ -120,6 +120,11 @@ class ShardCore:
     def streams(self) -> Streams | None:
         """What changed in split cells at the last `encode`."""
         return self._replication.streams
+
+    @property
+    def populations(self) -> Populations | None:
+        """How many rows stood in split cells' plots at the last `encode`; None where no cell was split."""
+        return self._replication.populations
 
     def focus(self) -> tuple[Ints, Ints]:
         """Sessions that look from another plot than was told last, and which: at most once a tick, where somebody

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overworld.world.grid import Grid
-from overworld.world.interest import Places
+from overworld.world.interest import FOCUS_MARGIN_SHIFT, Places
 from overworld.world.table import Table
 
 Ints = npt.NDArray[np.int64]
@@ -65,7 +65,7 @@ class Focus:
         sessions, plots = self._looking(tables, players)
         before, known = self._before(sessions)
         size, side = self._grid.cell_size, self._places.side
-        margin = size >> _MARGIN_SHIFT
+        margin = size >> FOCUS_MARGIN_SHIFT
         # In units of which a plot has `size`.
         beyond = plots - before * size
         stays = known & ((beyond >= -margin) & (beyond < size + margin)).all(axis=0)

@@ -19,7 +19,7 @@ from overworld.wire import varint
 from overworld.wire.cells import ADDED, CHANGED, COLUMNS, REMOVED, CellUpdates, Part, Streams
 from overworld.world.fields import WIRE_MAX
 from overworld.world.grid import Grid
-from overworld.world.interest import Interest
+from overworld.world.interest import Interest, Populations
 from overworld.world.schema import Kind
 from overworld.world.table import Table
 
@@ -81,6 +81,11 @@ class Replication:
         wanted = np.zeros(len(self._split.mask), np.bool_)
         wanted[self._local(cells)] = True
         self._split.choose(wanted)
+
+    @property
+    def populations(self) -> Populations | None:
+        """How many rows stood in split cells' plots at the last `updates`; None where no cell was split."""
+        return self._split.populations
 
     def updates(self) -> CellUpdates:
         """Everything that changed since the last call; afterwards watchers are taken to know it. Call once a tick,

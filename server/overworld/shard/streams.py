@@ -23,7 +23,7 @@ from overworld.wire import cells as wire
 from overworld.wire import varint
 from overworld.wire.cells import RESTATED, Part
 from overworld.world.grid import Grid
-from overworld.world.interest import Interest, Places, periods
+from overworld.world.interest import ROWS_MAX, Interest, Places, Populations, periods
 from overworld.world.schema import Kind
 from overworld.world.table import Shadow, Table
 
@@ -34,6 +34,7 @@ _HOPPED, _TURN, _PLOT, _CHANGED = 0, 1, 2, 3
 """Rows of `Shadow.past`: the tick at which the row came from another plot; its last turn in the floor, when everybody
 knew it; its plot; and for each group the tick at which it last changed.
 """
+_NONE: Ints = np.zeros(0, np.int64)
 _TURNS = 4
 """The rows of a cell have their turns at so many different ticks of a second: fewer would make bursts, more would put
 few rows under one cell's head of 8 bytes.
@@ -56,6 +57,15 @@ class SplitCells:
         self.mask: Bools = np.zeros(len(world_cells), np.bool_)
         """Which local cells are split, bool[cells]."""
         self.any = False
+        self._counted = self._crowd = _NONE
+        """Split cells, local, and rows of each plot of split cells this tick, int64[split cells * plots of a cell]."""
+
+    @property
+    def populations(self) -> Populations | None:
+        """Of the last tick's `part`s; None where no cell is split."""
+        if not len(self._crowd):
+            return None
+        return Populations(self._world_cells[self._counted], np.minimum(self._crowd, ROWS_MAX).astype(np.uint8))
 
     def choose(self, wanted: Bools) -> None:
         """From the next tick on these local cells are split, bool[cells]. Those that no longer are end with a last
@@ -77,6 +87,8 @@ class SplitCells:
     def begin_tick(self) -> None:
         """A tick's encoding begins."""
         self._now += 1
+        self._counted = np.flatnonzero(self.mask) if self.any else _NONE
+        self._crowd = np.zeros(len(self._counted) * self.places.of_cell, np.int64)
 
     def end_tick(self) -> None:
         """All tables have been encoded."""
@@ -112,6 +124,9 @@ class SplitCells:
         local = shadow.cell[inside]
         hopped = self._hop(table, inside, local)
         past = shadow.past[:, inside]
+        if table.kind.motion is not None and table.kind.pace == 1:
+            plots = np.searchsorted(self._counted, local) * self.places.of_cell + past[_PLOT]
+            self._crowd += np.bincount(plots, minlength=len(self._crowd))
         newest = past[_CHANGED:].max(axis=0)
         due = self._turn_is(local, table.ids[inside])
         # What nobody may have missed is in no stream.

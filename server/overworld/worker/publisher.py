@@ -23,6 +23,7 @@ from overworld.wire.cells import NOTHING, CellUpdates, Streams
 from overworld.wire.v1 import link_pb2
 from overworld.worker.routes import Routes
 from overworld.world.grid import Grid
+from overworld.world.interest import Populations
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -167,12 +168,13 @@ class Watches(Generic[L]):
 @dataclass(frozen=True, slots=True)
 class Crowding:
     """What a tick has for clients that cannot be told everything. `cells`: the world cell of each piece of `streams`,
-    int64; `focus`: (sessions, places) that look from another plot now.
+    int64; `focus`: (sessions, places) that look from another plot now; `populations`: of split cells' plots.
     """
 
     streams: Streams | None
     cells: Ints
     focus: tuple[Ints, Ints]
+    populations: Populations | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +305,11 @@ def _add_crowding(
         out.stream_places_i64 = streams.places[rows].astype("<i8").tobytes()
         out.stream_sizes_u32 = np.diff(streams.offsets)[rows].astype("<u4").tobytes()
         out.streams = _pieces(streams.data, streams.offsets, rows)
+    crowd = crowding.populations
+    if crowd is not None and watches.focused(link):
+        mine = watches.mask(link, crowd.cells)
+        out.plot_cells_u32 = crowd.cells[mine].astype("<u4").tobytes()
+        out.plot_rows_u8 = crowd.rows.reshape(len(mine), -1)[mine].tobytes()
     sessions, places = crowding.focus
     if len(sessions) and watches.focused(link):
         links = routes.links

@@ -284,7 +284,8 @@ class ShardLoop:
         cells = self._core.places.cells_of(streams.places) if streams is not None else no_ints()
         if streams is not None:
             telemetry.stream_bytes.inc(len(streams.data))
-        return Crowding(streams, cells, self._core.focus() if focused else (no_ints(), no_ints()))
+        focus = self._core.focus() if focused else (no_ints(), no_ints())
+        return Crowding(streams, cells, focus, self._core.populations)
 
     def _note(self, outcome: TickOutcome) -> None:
         """What the step found wrong, and who came with it."""

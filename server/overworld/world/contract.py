@@ -100,7 +100,7 @@ class WorldContract:
             "player": _columns(self.player_columns),
             "inputs": [[i.name, _columns(i.fields)] for i in self.inputs],
             "messages": [[m.name, _columns(m.fields)] for m in self.messages],
-            **({"interest": asdict(self.interest)} if self.interest != Interest() else {}),
+            **({"interest": _interest(self.interest)} if self.interest != Interest() else {}),
             **({"pace": [k.pace for k in self.kinds]} if any(k.pace != 1 for k in self.kinds) else {}),
             **({"rewind": [self.rewind_ticks, [k.name for k in self.kinds if k.rewind]]} if self.rewind_ticks else {}),
         }
@@ -108,6 +108,14 @@ class WorldContract:
 
 def _columns(group: tuple[Column, ...]) -> list[Any]:
     return [[c.name, {**asdict(c.field), "audience": c.field.audience.value}] for c in group]
+
+
+def _interest(interest: Interest) -> dict[str, Any]:
+    """Without `nearest` where it is the usual number: worlds from before there was one keep their fingerprint."""
+    plain = asdict(interest)
+    if interest.nearest == Interest().nearest:
+        del plain["nearest"]
+    return plain
 
 
 def _digest(plain: Any, size: int) -> str:

@@ -24,6 +24,10 @@ Ints = npt.NDArray[np.int64]
 LEVELS_MAX = 4
 RINGS_MAX = LEVELS_MAX
 PLOTS_MAX = 16
+ROWS_MAX = 255
+"""Rows of a plot are counted up to here; `Interest.nearest` lies below."""
+FOCUS_MARGIN_SHIFT = 3
+"""A viewer counts to its plot until it is 1/8 of a plot beyond it."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +36,23 @@ class Interest:
 
     `rings` ascend: what lies within the first is told every tick, within the second every 2nd, then every 4th and 8th;
     what lies beyond the last comes once a second. Empty: a quarter, a half, three quarters and the whole of the view.
-    Where the budget does not reach for them, they shrink together. Within `sure` (and in plots that touch the viewer's)
-    everything is told at every tick, for a quarter of a second on credit. `plots` to a side is how finely a crowded
-    cell is split.
+    Where the budget does not reach for them, they shrink together. The `nearest` so many moving entities are told at
+    every tick that they change in, however far away they are, and so is everything within `sure` and in plots that
+    touch the viewer's: for a quarter of a second on credit. `plots` to a side is how finely a crowded cell is split.
     """
 
     rings: tuple[int, ...] = ()
     plots: int = 4
     sure: int = 0
+    nearest: int = 30
 
     def __post_init__(self) -> None:
         if len(self.rings) > RINGS_MAX or list(self.rings) != sorted({*self.rings}) or min(self.rings, default=1) < 1:
             raise ValueError(f"rings {self.rings} must be at most {RINGS_MAX} lengths above 0 that ascend")
         if self.sure < 0:
             raise ValueError(f"sure {self.sure} is less than 0")
+        if not 0 <= self.nearest < ROWS_MAX:
+            raise ValueError(f"nearest {self.nearest} does not lie within 0..{ROWS_MAX - 1}")
         if not 1 <= self.plots <= PLOTS_MAX:
             raise ValueError(f"plots {self.plots} do not lie within 1..{PLOTS_MAX}")
 
@@ -58,6 +65,16 @@ class Interest:
 def periods(tick_hz: int) -> tuple[int, ...]:
     """Ticks between two pieces of a stream, by level; the last is the floor's: one second."""
     return (*(1 << level for level in range(LEVELS_MAX) if 1 << level < tick_hz), tick_hz)
+
+
+@dataclass(frozen=True)
+class Populations:
+    """How many rows that may be told at every tick (moving, `pace` 1) stand in each plot of split cells. `cells`:
+    int64[m] world cells, ascending; `rows`: uint8[m * plots of a cell], ROWS_MAX for that many and more.
+    """
+
+    cells: Ints
+    rows: npt.NDArray[np.uint8]
 
 
 class Places:

@@ -407,6 +407,8 @@ class TickOutput(_message.Message):
     STREAMS_FIELD_NUMBER: _builtins.int
     FOCUS_SESSIONS_I64_FIELD_NUMBER: _builtins.int
     FOCUS_PLACES_I64_FIELD_NUMBER: _builtins.int
+    PLOT_CELLS_U32_FIELD_NUMBER: _builtins.int
+    PLOT_ROWS_U8_FIELD_NUMBER: _builtins.int
     shard: _builtins.int
     epoch: _builtins.int
     tick: _builtins.int
@@ -448,6 +450,9 @@ class TickOutput(_message.Message):
     focus_sessions_i64: _builtins.bytes
     """Sessions that look from another plot now, as cell * plots of a cell + plot."""
     focus_places_i64: _builtins.bytes
+    plot_cells_u32: _builtins.bytes
+    """How many rows that may be told at every tick stand in each plot of these split cells, 255 for that many and more."""
+    plot_rows_u8: _builtins.bytes
     def __init__(
         self,
         *,
@@ -480,10 +485,12 @@ class TickOutput(_message.Message):
         streams: _builtins.bytes = ...,
         focus_sessions_i64: _builtins.bytes = ...,
         focus_places_i64: _builtins.bytes = ...,
+        plot_cells_u32: _builtins.bytes = ...,
+        plot_rows_u8: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_seqs_u32", b"ack_seqs_u32", "ack_sessions_i64", b"ack_sessions_i64", "closed_codes_u32", b"closed_codes_u32", "closed_sessions_i64", b"closed_sessions_i64", "epoch", b"epoch", "focus_places_i64", b"focus_places_i64", "focus_sessions_i64", b"focus_sessions_i64", "joined_seqs_u32", b"joined_seqs_u32", "joined_sessions_i64", b"joined_sessions_i64", "keyframe_cells_u32", b"keyframe_cells_u32", "keyframe_sizes_u32", b"keyframe_sizes_u32", "keyframes", b"keyframes", "moved_numbers_i64", b"moved_numbers_i64", "moved_sessions_i64", b"moved_sessions_i64", "moved_shards_u32", b"moved_shards_u32", "own_sessions_i64", b"own_sessions_i64", "own_sizes_u32", b"own_sizes_u32", "owns", b"owns", "shard", b"shard", "stream_places_i64", b"stream_places_i64", "stream_sizes_u32", b"stream_sizes_u32", "streams", b"streams", "tick", b"tick", "tick_interval_us", b"tick_interval_us", "update_cells_u32", b"update_cells_u32", "update_sizes_u32", b"update_sizes_u32", "updates", b"updates", "view_cells_u32", b"view_cells_u32", "view_sessions_i64", b"view_sessions_i64"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_seqs_u32", b"ack_seqs_u32", "ack_sessions_i64", b"ack_sessions_i64", "closed_codes_u32", b"closed_codes_u32", "closed_sessions_i64", b"closed_sessions_i64", "epoch", b"epoch", "focus_places_i64", b"focus_places_i64", "focus_sessions_i64", b"focus_sessions_i64", "joined_seqs_u32", b"joined_seqs_u32", "joined_sessions_i64", b"joined_sessions_i64", "keyframe_cells_u32", b"keyframe_cells_u32", "keyframe_sizes_u32", b"keyframe_sizes_u32", "keyframes", b"keyframes", "moved_numbers_i64", b"moved_numbers_i64", "moved_sessions_i64", b"moved_sessions_i64", "moved_shards_u32", b"moved_shards_u32", "own_sessions_i64", b"own_sessions_i64", "own_sizes_u32", b"own_sizes_u32", "owns", b"owns", "plot_cells_u32", b"plot_cells_u32", "plot_rows_u8", b"plot_rows_u8", "shard", b"shard", "stream_places_i64", b"stream_places_i64", "stream_sizes_u32", b"stream_sizes_u32", "streams", b"streams", "tick", b"tick", "tick_interval_us", b"tick_interval_us", "update_cells_u32", b"update_cells_u32", "update_sizes_u32", b"update_sizes_u32", "updates", b"updates", "view_cells_u32", b"view_cells_u32", "view_sessions_i64", b"view_sessions_i64"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
