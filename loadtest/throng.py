@@ -27,7 +27,7 @@ ROOM = (2 * CELL, 4 * CELL)
 
 
 class Ship(Entity):
-    """A player's, or nobody's: both fly alike, and take a new heading every 0.25 to 0.45 s."""
+    """A player's, or nobody's: both fly alike, and take a new heading every 0.2 to 0.4 s."""
 
     at = Motion()
     turn_tick = Moment()
@@ -60,7 +60,7 @@ class Throng(Title):
         ships, hz = shard[Ship], shard.grid.tick_hz
         rows = np.flatnonzero(ships.turn_tick <= shard.tick)
         heading = shard.random("turn", len(rows), 0, 256)
-        ships.turn_tick[rows] = shard.tick + shard.random("turn", len(rows), hz // 4, 9 * hz // 20 + 1)
+        ships.turn_tick[rows] = shard.tick + shard.random("turn", len(rows), hz // 5, 2 * hz // 5 + 1)
         speed = shard.units(SPEED) // hz
         ships.at.vx[rows] = cosines(heading) * speed // ANGLE_SCALE
         ships.at.vy[rows] = sines(heading) * speed // ANGLE_SCALE
