@@ -82,4 +82,5 @@ class SmallThrong(Throng):
     """For a quick run."""
 
     name = "small-throng"
+    interest = Interest(rings=(20, 28, 40, 56), plots=12, nearest=4)
     drones = 190

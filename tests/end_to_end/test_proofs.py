@@ -56,7 +56,7 @@ def test_others_are_drawn_where_the_server_had_them(tmp_path: Path) -> None:
 
 def test_a_crowd_is_told_within_its_budget_and_every_picture_is_true() -> None:
     proof = Proof("crowd")
-    options = crowd.Options(title="loadtest.throng:SmallThrong", bots=10, seconds=4, budget=3500, checked=3, nearest=2)
+    options = crowd.Options(title="loadtest.throng:SmallThrong", bots=10, seconds=4, budget=3500, checked=3, nearest=4)
     crowd.run(proof, options)
     assert proof.broken == []
     assert proof.figures["held_back_bytes_per_bot_second"] > 0
