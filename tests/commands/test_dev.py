@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from overworld.commands.dev import DevOptions, _Ports, cluster_key, remember_world
+from overworld.commands.dev import DevOptions, _Ports, cluster_key, origins, remember_world
 from overworld.errors import SettingsError
 from overworld.settings import CLUSTER_KEY_CHARS_MIN
 
@@ -37,3 +37,9 @@ def test_a_taken_port_gives_way_to_the_next_free_one() -> None:
         assert ports.near(port) != port
     first, second = ports.any(), ports.any()
     assert first != second
+
+
+def test_pages_of_other_servers_are_admitted_where_they_are_named() -> None:
+    own = "http://localhost:8080,http://127.0.0.1:8080"
+    assert origins([8080], "") == own
+    assert origins([8080], "http://127.0.0.1:3000") == f"{own},http://127.0.0.1:3000"

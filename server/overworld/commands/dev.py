@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -183,12 +184,7 @@ class Dev:
             "OVERWORLD_GATEWAY_GUEST_LOGINS": "true",
             "OVERWORLD_GATEWAY_ORIGIN_ABSENT": "true",
             # A page goes on at another gateway when its own is lost. Who serves a page elsewhere names its origin.
-            "OVERWORLD_GATEWAY_ORIGINS": ",".join(
-                [
-                    *filter(None, [os.environ.get("OVERWORLD_GATEWAY_ORIGINS")]),
-                    *(f"http://{host}:{port}" for port in self._page_ports for host in ("localhost", HOST)),
-                ]
-            ),
+            "OVERWORLD_GATEWAY_ORIGINS": origins(self._page_ports, os.environ.get("OVERWORLD_GATEWAY_ORIGINS", "")),
             "OVERWORLD_GATEWAY_DRAIN_S": "0.5",
             "OVERWORLD_GATEWAY_SOCKETS_PER_ADDRESS_MAX": "5000",
         }
@@ -279,6 +275,12 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def origins(page_ports: Sequence[int], named: str) -> str:
+    """Whose pages a gateway admits: those of all gateways here, and the comma-separated ones that were named."""
+    own = [f"http://{host}:{port}" for port in page_ports for host in ("localhost", HOST)]
+    return ",".join([*own, *filter(None, [named])])
 
 
 def cluster_key(data: Path) -> str:
