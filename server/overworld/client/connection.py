@@ -28,6 +28,7 @@ from overworld.client.closes import TOLD_S_MAX, Next, Verdict
 from overworld.client.contract import ClientContract
 from overworld.client.mirror import LightMirror, Mirror
 from overworld.client.prediction import Predictor
+from overworld.client.presence import Presence
 from overworld.client.protocol import ClientSession, SessionLimits, State
 from overworld.client.socket import Socket
 from overworld.client.statistics import Statistics
@@ -106,6 +107,7 @@ class Client:
         self._chance = chance or random.Random()
         self._witness = witness
         self._mirror = LightMirror() if self.options.light else Mirror()
+        self._presence: Presence | None = None
         self._loop = asyncio.get_running_loop()
         limits = self.options.limits
         if isinstance(token, str):
@@ -135,6 +137,15 @@ class Client:
         if not isinstance(self._mirror, Mirror):
             raise TypeError("a light client keeps no picture of the world")
         return self._mirror
+
+    @property
+    def presence(self) -> Presence:
+        """Callbacks for entities that come, change and go, and the picture without gaps between shards. Made when it is
+        first asked for; until then it costs nothing. Raises TypeError for a light client.
+        """
+        if self._presence is None:
+            self._presence = Presence(self.mirror)
+        return self._presence
 
     @property
     def statistics(self) -> Statistics:

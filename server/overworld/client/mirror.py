@@ -8,9 +8,9 @@ it anew) is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -143,6 +143,28 @@ class LightMirror:
         self.avatar = Avatar(own.entity, own.kind, values)
 
 
+class Follower(Protocol):
+    """Told of what a mirror does, while it does it: see `overworld.client.presence`."""
+
+    def welcomed(self, welcome: pb.Welcome) -> None:
+        """A Welcome is about to start the mirror anew."""
+
+    def begun(self, heads: Mapping[int, tuple[int, int]]) -> None:
+        """A frame completes a tick of these shards: (epoch, tick)."""
+
+    def took(self, piece: pb.Cell, shard: int, rows: Rows) -> None:
+        """The mirror took a piece into these rows of a shard."""
+
+    def forgot(self, cell: int) -> None:
+        """The mirror lets go of a cell, if it holds it."""
+
+    def entered(self, cell: int) -> None:
+        """The mirror begins to hold a cell."""
+
+    def settled(self, frame: Any) -> None:
+        """A frame was applied whole."""
+
+
 class _Held:
     """A cell in view."""
 
@@ -167,6 +189,7 @@ class Mirror(LightMirror):
         self._bag = 0
         self._avatar_cell = -1
         """Where the avatar was added last, as far as that is known."""
+        self._follower: Follower | None = None
 
     def parse(self, data: bytes) -> Any:
         """The Frame in a message from the server. Raises WireError."""
@@ -178,6 +201,19 @@ class Mirror(LightMirror):
     def cells(self) -> set[int]:
         """The cells held."""
         return set(self._held)
+
+    def holds(self, cell: int) -> bool:
+        """Whether a cell is held."""
+        return cell in self._held
+
+    def follow(self, follower: Follower) -> list[tuple[int, int, int, Rows]]:
+        """From now on tell this one, and nobody else, what changes. Returns what is there already: (cell, kind, shard,
+        the mirror's own rows).
+        """
+        self._follower = follower
+        return [
+            (cell, kind, held.shard, rows) for cell, held in self._held.items() for kind, rows in held.kinds.items()
+        ]
 
     def rows(self, cell: int, kind: int) -> tuple[Ints, Ints]:
         """A kind in a held cell, now: ids, int64[rows] ascending, and columns, int64[columns, rows].
@@ -239,7 +275,16 @@ class Mirror(LightMirror):
 
     # ------------------------------------------------------------ frames
 
+    def apply(self, frame: Any) -> bool:
+        """Take one Frame, then let the follower tell. False where it was dropped as old. Raises WireError."""
+        applied = super().apply(frame)
+        if applied and self._follower is not None and self.contract is not None:
+            self._follower.settled(frame)
+        return applied
+
     def _begin(self, welcome: pb.Welcome) -> None:
+        if self._follower is not None:
+            self._follower.welcomed(welcome)
         super()._begin(welcome)
         self._held = {}
         self._avatar_cell = -1
@@ -249,12 +294,17 @@ class Mirror(LightMirror):
 
     def _take_cells(self, frame: Any) -> None:
         self._bag += 1
+        follower = self._follower
+        if follower is not None:
+            follower.begun(self._fresh)
         for piece in frame.updates:
             held = self._held.get(piece.cell)
             if held is not None:
                 rows = self._rows_of(held, piece)
                 rows.update(piece, held.corner, self._contract.cell_size // 2, self._fresh[held.shard][1], self._bag)
                 self._look_for_avatar(piece, rows)
+                if follower is not None:
+                    follower.took(piece, held.shard, rows)
             elif piece.cell >= self._contract.cell_count:
                 raise broken(f"cell {piece.cell} does not exist")
         entered: set[int] = set()
@@ -268,6 +318,8 @@ class Mirror(LightMirror):
                 rows = self._rows_of(held, piece)
                 rows.fill(piece, held.corner, self._fresh[held.shard][1], self._bag)
                 self._look_for_avatar(piece, rows)
+                if follower is not None:
+                    follower.took(piece, held.shard, rows)
 
     def _take_own(self, own: pb.Own) -> None:
         before = self.avatar
@@ -284,11 +336,17 @@ class Mirror(LightMirror):
             self._avatar_cell = piece.cell
 
     def _take_view(self, view: pb.View, entered: set[int]) -> None:
+        follower = self._follower
         for cell in view.left:
+            if follower is not None:
+                follower.forgot(cell)
             self._held.pop(cell, None)
         for cell in view.entered:
             if cell >= self._contract.cell_count:
                 raise broken(f"cell {cell} does not exist")
+            if follower is not None:
+                follower.forgot(cell)
+                follower.entered(cell)
             self._held[cell] = _Held(self._contract, cell)
             entered.add(cell)
 

@@ -4,11 +4,12 @@ classes of one title.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar, Protocol, Self, TypeVar
 
 from overworld.client.connection import Client
 from overworld.client.mirror import Avatar, Seen
+from overworld.client.presence import Reason
 from overworld.errors import WireError
 
 
@@ -77,6 +78,41 @@ class TypedClient:
         """All entities of a kind in view, now."""
         self.check()
         return (kind.of(seen) for seen in self.client.mirror.entities(kind.NUMBER))
+
+    def on_add(self, kind: type[AnySeen], listener: Callable[[AnySeen], object]) -> Callable[[], None]:
+        """Call with each one of a kind that comes into the picture. Returns what takes it off; so do the next."""
+
+        def tell(seen: Seen) -> None:
+            if seen.kind == kind.NUMBER:
+                self.check()
+                listener(kind.of(seen))
+
+        self.check()
+        return self.client.presence.on_add(tell)
+
+    def on_change(self, kind: type[AnySeen], listener: Callable[[AnySeen, int], object]) -> Callable[[], None]:
+        """Call with each one of a kind that was told anew, and which of its change groups (see `Presence`)."""
+        presence = self.client.presence
+
+        def tell(entity: int, number: int, mask: int) -> None:
+            seen = presence.get(entity) if number == kind.NUMBER else None
+            if seen is not None:
+                self.check()
+                listener(kind.of(seen), mask)
+
+        self.check()
+        return presence.on_change(tell)
+
+    def on_remove(self, kind: type[AnySeen], listener: Callable[[AnySeen, Reason], object]) -> Callable[[], None]:
+        """Call with each one of a kind that went, as it was last, and why."""
+
+        def tell(seen: Seen, reason: Reason) -> None:
+            if seen.kind == kind.NUMBER:
+                self.check()
+                listener(kind.of(seen), reason)
+
+        self.check()
+        return self.client.presence.on_remove(tell)
 
     def find(self, kind: type[AnySeen], entity: int) -> AnySeen | None:
         """One entity by its id; None where it is not in view."""
