@@ -18,7 +18,7 @@ from overworld.client.networks import NETWORKS, network_of
 from overworld.commands import health, logs, running, traces
 from overworld.commands.admin import admin
 from overworld.commands.title_loader import installed_titles, load_title
-from overworld.commands.wiring import SETTINGS, keys_of, past_of, redis_of, settings_of, stores_of, world_of
+from overworld.commands.wiring import SETTINGS, keys_of, oidc_of, past_of, redis_of, settings_of, stores_of, world_of
 from overworld.errors import OverworldError, SettingsError
 from overworld.game import contract_of
 from overworld.settings import ClusterSettings, GatewaySettings, WorkerSettings
@@ -79,6 +79,7 @@ def worker(follow_stdin: bool) -> None:
                 parts.directory,
                 keys_of(cluster),
                 cluster.admin_token.get_secret_value(),
+                oidc_of(cluster),
             )
             return await running.until_stopped(service, follow_stdin=follow_stdin)
 
@@ -103,7 +104,7 @@ def gateway(follow_stdin: bool) -> None:
     async def work() -> int:
         async with redis_of(cluster) as client:
             token = cluster.admin_token.get_secret_value()
-            service = Gateway(own, world.contract, RedisDirectory(client), keys_of(cluster), token)
+            service = Gateway(own, world.contract, RedisDirectory(client), keys_of(cluster), token, oidc_of(cluster))
             return await running.until_stopped(service, follow_stdin=follow_stdin)
 
     with traces.told(cluster, "gateway", own.name):

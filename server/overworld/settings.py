@@ -79,6 +79,10 @@ class ClusterSettings(_Settings):
     admin_token: SecretStr = Field(
         SecretStr(""), description="A token that may everything over the admin API; empty: only signed ones may."
     )
+    admin_oidc_issuer: str = Field(
+        "", max_length=512, description="Issuer of tokens with roles for the admin API; empty: none."
+    )
+    admin_oidc_audience: str = Field("", max_length=512, description="What those tokens must be meant for.")
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     traces: Literal["off", "otlp", "azure"] = Field("off", description="Where spans go; needs the extra `traces`.")

@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from overworld.admin.node import told_address
+from overworld.admin.oidc import Oidc
 from overworld.admin.tokens import READ, AdminTokens
 from overworld.client.guest import mint_token
 from overworld.gateway.service import Gateway
@@ -39,7 +40,8 @@ Said = tuple[int, dict[str, Any]]
 class World:
     """Two workers, two gateways, and somebody who asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, oidc: Oidc | None = None) -> None:
+        self.oidc = oidc
         self.cluster = Cluster(balance=True, balance_settle_s=60.0)
         self.gateways: list[Gateway] = []
         self.clients: list[RawClient] = []
@@ -51,7 +53,7 @@ class World:
             given: dict[str, Any] = {"name": name, "origin_absent": True, "world_wait_s": 1.0}
             settings = GatewaySettings(**given)
             directory = MemoryDirectory(self.cluster.redis)
-            self.gateways.append(Gateway(settings, self.cluster.contract, directory, KEY, STATIC))
+            self.gateways.append(Gateway(settings, self.cluster.contract, directory, KEY, STATIC, self.oidc))
             await self.gateways[-1].start()
         await until(lambda: sorted(running(a) + running(b)) == ALL, "all shards run")
         await until(lambda: len(self.cluster.redis.primary.members[Role.GATEWAY]) == 2, "gateways are announced")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overworld.admin.tokens import ADMIN, READ, STATIC, AdminTokens, Caller
+from overworld.admin.rank import Caller, Rank
+from overworld.admin.tokens import ADMIN, READ, STATIC, AdminTokens
 from overworld.link.keys import derived_key
 
 KEY = b"k" * 32
@@ -19,8 +20,8 @@ LONG = "s" * 40
 
 def test_a_signed_token_says_who_and_what_for() -> None:
     tokens = AdminTokens(KEY)
-    assert tokens.check(tokens.issue("anna", NOW_S, 60), NOW_S) == Caller("anna", may_write=True)
-    assert tokens.check(tokens.issue("bert", NOW_S, 60, READ), NOW_S) == Caller("bert", may_write=False)
+    assert tokens.check(tokens.issue("anna", NOW_S, 60), NOW_S) == Caller("anna", Rank.ADMINISTRATOR)
+    assert tokens.check(tokens.issue("bert", NOW_S, 60, READ), NOW_S) == Caller("bert", Rank.READER)
 
 
 def test_it_is_good_for_its_time_only() -> None:
@@ -32,7 +33,7 @@ def test_it_is_good_for_its_time_only() -> None:
 
 
 def test_the_static_token_is_good_where_there_is_one() -> None:
-    assert AdminTokens(KEY, LONG).check(LONG, NOW_S) == Caller(STATIC, may_write=True)
+    assert AdminTokens(KEY, LONG).check(LONG, NOW_S) == Caller(STATIC, Rank.ADMINISTRATOR)
     assert AdminTokens(KEY).check("", NOW_S) is None
     assert AdminTokens(KEY).check(LONG, NOW_S) is None
     assert AdminTokens(KEY, LONG).check(LONG[:-1], NOW_S) is None

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from overworld.__main__ import main
+from overworld.admin.rank import Rank
 from overworld.admin.tokens import AdminTokens
 from overworld.commands.dev import cluster_key
 from overworld.commands.dev_folder import admin_urls, tell_admin_urls
@@ -192,9 +193,9 @@ def test_a_token_can_be_signed_for_somebody(tmp_path: Path) -> None:
     shown = admin("token", "--name", "anna", "--read", OVERWORLD_CLUSTER_KEY=KEY)
     caller = AdminTokens(KEY.encode()).check(shown.output.strip(), time.time())
     assert caller is not None
-    assert (caller.who, caller.may_write) == ("anna", False)
+    assert (caller.who, caller.rank) == ("anna", Rank.READER)
     key = cluster_key(tmp_path)
     shown = admin("token", "--data", str(tmp_path))
     caller = AdminTokens(key.encode()).check(shown.output.strip(), time.time())
     assert caller is not None
-    assert caller.may_write
+    assert caller.rank is Rank.ADMINISTRATOR

@@ -11,8 +11,9 @@
 | POST broadcast | {"text": text} |
 | GET self, self/VIEW; POST self/ACTION | this process alone: what the others are made of |
 
-Errors are {"error": text} with 400 (what was sent), 401 (no good token), 403 (a token that may only look), 404, 409
-(not possible now), 413, 502 (the process that should do it does not answer), 503 (Redis does not, or nobody is there).
+Looking takes the role reader, worlds/NAME/... administrator, any other POST operator. Errors are {"error": text} with
+400 (what was sent), 401 (no good token), 403 (a role is missing), 404, 409 (not possible now), 413, 502 (the process
+that should do it does not answer), 503 (Redis does not, or the issuer of tokens, or nobody is there).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from aiohttp import web
 from overworld import telemetry, tracing
 from overworld.admin.cluster import Cluster
 from overworld.admin.node import PATH, Node, text_of
-from overworld.admin.tokens import AdminTokens, Caller
+from overworld.admin.rank import Caller, Rank
+from overworld.admin.tokens import AdminTokens
 from overworld.errors import AdminError, StoreError
 
 log = structlog.get_logger(__name__)
@@ -79,17 +81,11 @@ class AdminApi:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        kind, _, token = request.headers.get("Authorization", "").partition(" ")
-        caller = self._tokens.check(token.strip(), time.time()) if kind.lower() == "bearer" else None
         began_s = time.monotonic()
-        if caller is None:
-            response: web.StreamResponse = _error(401, "a bearer token is required: see `overworld admin token`")
-            response.headers["WWW-Authenticate"] = 'Bearer realm="overworld-admin"'
-        elif not caller.may_write and request.method not in ("GET", "HEAD"):
-            response = _error(403, "this token may only look")
-        else:
+        caller, why, refused = await self._admitted(request)
+        if caller is not None:
             request[CALLER] = caller
-            response = await _answered(request, handler)
+        response = refused or await _answered(request, handler)
         telemetry.admin_calls_total.labels(str(response.status)).inc()
         looks = caller is not None and request.method == "GET" and response.status == 200
         if not looks:
@@ -103,6 +99,8 @@ class AdminApi:
         say(
             "admin_call",
             who=caller.who if caller else "",
+            role=caller.rank.name.lower() if caller else "",
+            why=why,
             method=request.method,
             path=request.path[:NAME_CHARS_MAX],
             status=response.status,
@@ -110,6 +108,37 @@ class AdminApi:
             ms=round((time.monotonic() - began_s) * 1000),
         )
         return response
+
+    async def _admitted(self, request: web.Request) -> tuple[Caller | None, str, web.Response | None]:
+        """Who calls, why that is not known, and the answer to whoever may not do this."""
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        least = self._least_rank(request)
+        try:
+            caller = await self._caller(token.strip() if kind.lower() == "bearer" else "")
+        except AdminError as error:
+            text = "a bearer token is required: see `overworld admin token`" if error.status == 401 else str(error)
+            refused = _error(error.status, f"{text}; this needs the role {least.name.lower()}")
+            if error.status == 401:
+                refused.headers["WWW-Authenticate"] = 'Bearer realm="overworld-admin"'
+            return None, str(error), refused
+        if caller.rank >= least:
+            return caller, "", None
+        has = caller.rank.name.lower() if caller.rank else "none"
+        return caller, "", _error(403, f"this needs the role {least.name.lower()}; this token has {has}")
+
+    async def _caller(self, token: str) -> Caller:
+        """Raises AdminError 401, and 503 where the issuer of tokens does not answer."""
+        caller = self._tokens.check(token, time.time())
+        if caller is not None:
+            return caller
+        if self._tokens.oidc is None:
+            raise AdminError(401, "no good token")
+        return await self._tokens.oidc.check(token, time.time())
+
+    def _least_rank(self, request: web.Request) -> Rank:
+        if request.method in ("GET", "HEAD"):
+            return Rank.READER
+        return Rank.ADMINISTRATOR if request.match_info.handler == self._pause else Rank.OPERATOR
 
     # ------------------------------------------------------------ this process
 

@@ -13,7 +13,8 @@ from typing import Any
 import aiohttp
 
 from overworld.admin.node import PATH, Node
-from overworld.admin.tokens import ADMIN, READ, AdminTokens, Caller
+from overworld.admin.rank import Caller
+from overworld.admin.tokens import SCOPES, AdminTokens
 from overworld.errors import AdminError, StoreError
 from overworld.store.ports import Directory, Member, Role
 
@@ -274,7 +275,7 @@ class Cluster:
             raise AdminError(502, f"{member.name} has no internal address that others can reach")
         if self._session is None:
             self._session = aiohttp.ClientSession()
-        scope = ADMIN if caller.may_write else READ
+        scope = SCOPES[caller.rank]
         token = self._tokens.issue(f"{caller.who} via {self._node.name}", time.time(), TOKEN_TTL_S, scope)
         url = f"http://{member.http}{PATH}/self" + (f"/{path}" if path else "")
         try:

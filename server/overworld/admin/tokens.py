@@ -1,46 +1,43 @@
-"""Who may use the admin API: bearer tokens, signed with a key made from the cluster key, or one static token.
+"""Who may use the admin API: bearer tokens, signed with a key made from the cluster key, or one static token; `oidc`
+has those of an issuer, where there is one.
 
-Signed ones are JWT (HS256) with the claims iss, aud, sub (who), scope ("read" or "admin"), iat, exp. The static token
-(`OVERWORLD_ADMIN_TOKEN`) may everything. Every fault has the same answer.
+Signed ones are JWT (HS256) with the claims iss, aud, sub (who), scope ("read", "operate" or "admin"), iat, exp. The
+static token (`OVERWORLD_ADMIN_TOKEN`) may everything. Every fault has the same answer.
 """
 
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from typing import Any
 
 import jwt
 
+from overworld.admin.oidc import Oidc
+from overworld.admin.rank import Caller, Rank
 from overworld.link.keys import Key, decode_with_any, derived_keys
 
 ISSUER = AUDIENCE = "overworld-admin"
-READ, ADMIN = "read", "admin"
+READ, OPERATE, ADMIN = "read", "operate", "admin"
+RANKS = {READ: Rank.READER, OPERATE: Rank.OPERATOR, ADMIN: Rank.ADMINISTRATOR}
+SCOPES = {rank: scope for scope, rank in RANKS.items()}
 TOKEN_CHARS_MAX = 4096
 WHO_CHARS_MAX = 200
 CLOCK_SLACK_S = 5
 STATIC = "static token"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls; `may_write`: more than look."""
-
-    who: str
-    may_write: bool
-
-
 class AdminTokens:
     """Signs and checks admin tokens of one cluster. Times are arguments, in seconds since 1970."""
 
-    def __init__(self, cluster_key: Key, static: str = "") -> None:
-        """`static`: a token that is good as well; empty: none is."""
+    def __init__(self, cluster_key: Key, static: str = "", oidc: Oidc | None = None) -> None:
+        """`static`: a token that is good as well; empty: none is. `oidc`: who checks those of an issuer."""
+        self.oidc = oidc
         self._keys = derived_keys(cluster_key, b"admin token")
         self._static = static.encode()
 
     def issue(self, who: str, now_s: float, ttl_s: float, scope: str = ADMIN) -> str:
         """A token for so long."""
-        assert scope in (READ, ADMIN)
+        assert scope in RANKS
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -56,7 +53,7 @@ class AdminTokens:
         if not 0 < len(token) <= TOKEN_CHARS_MAX:
             return None
         if self._static and hmac.compare_digest(token.encode(errors="surrogatepass"), self._static):
-            return Caller(STATIC, may_write=True)
+            return Caller(STATIC, Rank.ADMINISTRATOR)
         try:
             claims: dict[str, Any] = decode_with_any(
                 token,
@@ -81,6 +78,6 @@ class AdminTokens:
             and issued_s <= now_s + CLOCK_SLACK_S
             and now_s <= expires_s + CLOCK_SLACK_S
         )
-        if not (timely and isinstance(who, str) and 0 < len(who) <= WHO_CHARS_MAX and scope in (READ, ADMIN)):
+        if not (timely and isinstance(who, str) and 0 < len(who) <= WHO_CHARS_MAX and scope in SCOPES.values()):
             return None
-        return Caller(who, may_write=scope == ADMIN)
+        return Caller(who, RANKS[scope])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio import Redis, RedisCluster
 
 from overworld import settings
+from overworld.admin.oidc import Issued, Oidc
 from overworld.commands import logs
 from overworld.commands.dev_folder import folder_redis, folder_settings
 from overworld.commands.title_loader import load_title
@@ -83,6 +84,13 @@ def world_of(cluster: ClusterSettings) -> World:
 def keys_of(cluster: ClusterSettings) -> ClusterKeys:
     """The cluster's key, and the other one where it is being changed."""
     return ClusterKeys(cluster.cluster_key_bytes, cluster.cluster_key_also.get_secret_value().encode())
+
+
+def oidc_of(cluster: ClusterSettings) -> Oidc | None:
+    """Who checks tokens of the issuer for the admin API, where there is one. Raises SettingsError."""
+    if not cluster.admin_oidc_issuer:
+        return None
+    return Oidc(Issued(cluster.admin_oidc_issuer, cluster.admin_oidc_audience))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from overworld import __version__, telemetry
 from overworld.admin.api import AdminApi
 from overworld.admin.cluster import PAUSED, Cluster
 from overworld.admin.node import told_address
+from overworld.admin.oidc import Oidc
 from overworld.admin.tokens import AdminTokens
 from overworld.errors import SettingsError, StoreError
 from overworld.gateway.admin import gateway_node
@@ -54,6 +55,7 @@ class Gateway:
         directory: Directory,
         cluster_key: Key,
         admin_token: str = "",
+        oidc: Oidc | None = None,
     ) -> None:
         """`directory` is closed by whoever made it. `admin_token`: good for the admin API besides signed ones; empty:
         none is.
@@ -62,7 +64,7 @@ class Gateway:
         self._contract = contract
         self._directory = directory
         self._key = cluster_key
-        self._admin_tokens = AdminTokens(cluster_key, admin_token)
+        self._admin_tokens = AdminTokens(cluster_key, admin_token, oidc)
         self.name = settings.name or f"{socket.gethostname()}-{os.getpid()}"[:64]
         self._runners: list[web.AppRunner] = []
         self._tasks: list[asyncio.Task[None]] = []

@@ -14,6 +14,7 @@ from overworld import telemetry
 from overworld.admin.api import AdminApi
 from overworld.admin.cluster import PAUSED, Cluster
 from overworld.admin.node import told_address
+from overworld.admin.oidc import Oidc
 from overworld.admin.tokens import AdminTokens
 from overworld.errors import LinkError, SettingsError, StoreError
 from overworld.game import Title
@@ -72,6 +73,7 @@ class Worker:
         directory: Directory,
         cluster_key: Key,
         admin_token: str = "",
+        oidc: Oidc | None = None,
     ) -> None:
         """`stores` and `directory` are closed by whoever made them. `admin_token`: good for the admin API besides the
         signed ones; empty: none is.
@@ -83,7 +85,7 @@ class Worker:
         self._directory = directory
         self.name = settings.name or f"{socket.gethostname()}-{os.getpid()}"[:64]
         self._credentials = LinkCredentials(cluster_key, contract.play_fingerprint, self.name)
-        self._admin_tokens = AdminTokens(cluster_key, admin_token)
+        self._admin_tokens = AdminTokens(cluster_key, admin_token, oidc)
         self._http = InternalHttp(
             Views(
                 liveness=lambda: self._fault,
