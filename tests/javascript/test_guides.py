@@ -196,7 +196,7 @@ async def test_the_guides_page_is_played_in_chromium(folder: Path, cluster: Clus
         # The welcome's own, then four keys; a key press that repeats is no change.
         assert numbers["acked"] == numbers["inputs_sent"] == 5, numbers
         assert numbers["errors"] == 0
-        assert await seen.value("client.steering.predictor.confirmed") > 20
+        await seen.until("client.steering.predictor.confirmed > 20", "predicted ticks the server confirmed")
         if not numbers["inputs_late"] and not await seen.value("deaths"):
             assert numbers["mispredicted"] == 0, numbers
         assert "hp" in await seen.page.inner_text("output")
