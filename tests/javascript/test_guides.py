@@ -65,6 +65,8 @@ await until('others', () => {
   })
   return drawn.Crystal
 })
+// What left a cell may be on its way to the next: for up to four ticks it is named and in no cell.
+await until('a name for each entity and no other', () => names.size === client.mirror.size)
 console.log(JSON.stringify({
   said, lanced, confirmed, drawn, named: names.size, size: client.mirror.size, mine: names.get(id), counts,
   same: client.mirror.own.entity === id, time: time(client, performance.now()),
