@@ -124,6 +124,7 @@ class WorkerSettings(_Settings):
     host: str = Field("127.0.0.1", description="Where the link listens.")
     port: int = Field(0, ge=0, le=65535, description="Port of the link; 0: any free one.")
     address: str = Field("", description="host:port that gateways are told; empty: where the link listens.")
+    link_tls: bool = Field(False, description="Encrypt links to this worker; whoever connects need not be told.")
     http_host: str = Field("127.0.0.1", description="Where /livez, /readyz and /metrics listen.")
     http_port: int = Field(0, ge=0, le=65535, description="0: any free port.")
     shards_max: int = Field(256, ge=1, le=65536, description="Never own more shards than this.")

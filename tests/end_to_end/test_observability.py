@@ -22,6 +22,7 @@ from overworld.gateway.session import SessionState
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 BOTS = 20
+WORKERS = {"OVERWORLD_WORKER_SNAPSHOT_INTERVAL_S": "1", "OVERWORLD_WORKER_LINK_TLS": "true"}
 LABEL_VALUE = re.compile(r"[A-Za-z0-9_.]{1,40}")
 SERIES_OF_A_METRIC_MAX = 64
 STRUCTURE = {"event", "level", "timestamp", "role", "process"}
@@ -43,7 +44,7 @@ class Run:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     found = Run(tmp_path_factory.mktemp("observed"))
-    shape = Shape(shards="2x2", worker_env={"OVERWORLD_WORKER_SNAPSHOT_INTERVAL_S": "1"})
+    shape = Shape(shards="2x2", worker_env=WORKERS)
     async with Cluster(found.folder, shape) as cluster:
         found.key = cluster.key
         order = Order(tuple(g.play_url for g in cluster.gateways), "frontier", cluster.key, "main", BOTS)

@@ -462,6 +462,18 @@ async def test_a_taken_port_is_one_line(cluster: Cluster) -> None:
     assert "\n" not in str(caught.value)
 
 
+async def test_an_encrypted_worker_is_played_on_as_any_other(cluster: Cluster) -> None:
+    """Who connects is not told beforehand: a gateway that knows a plain worker goes on to an encrypted one."""
+    secret = await cluster.worker("w", link_tls=True)
+    await until(lambda: running(secret) == ALL, "all shards run")
+    gateway = await playing(cluster, secret, 1)
+    plain = await cluster.worker("x")
+    links = [gateway.links[secret.address], await gateway.dial(plain.address)]
+    assert [link.encrypted for link in links] == [True, False]
+    before = len(gateway.of(1))
+    await until(lambda: len(gateway.of(1)) > before + 3, "ticks come")
+
+
 async def test_a_gateway_of_another_world_is_refused(cluster: Cluster) -> None:
     worker = await cluster.worker("w")
     host, _, port = worker.address.rpartition(":")

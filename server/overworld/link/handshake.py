@@ -6,9 +6,14 @@
     READY     -- ready(mac)               ---->  READY
     REFUSED   -- refusal(reason)          ---->  REFUSED
 
-The macs are HMAC-SHA256 of the cluster key over the role's name, both nonces and the contract. Nonces have a fixed
-length and the contract stands last, so no two different inputs give the same bytes; the role's name keeps one side's
-proof from being played back to it.
+Where the worker encrypts, its challenge says so, the gateway is ENCRYPTING until TLS stands, and all after the
+challenge goes inside it. Nobody has signed the worker's certificate: both macs cover it (the *binding*), and who knows
+the cluster key vouches for it with them. Somebody in the middle would need a certificate of their own, which makes
+other macs; nor can they take the offer of TLS out of the challenge: then the gateway's mac covers no certificate.
+
+The macs are HMAC-SHA256 of the cluster key over the role's name, both nonces, the binding and the contract. Nonces and
+bindings have a fixed length, roles have other names inside TLS, none begins with another, and the contract stands last,
+so no two different inputs give the same bytes; the role's name keeps one side's proof from being played back to it.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from overworld.wire.v1 import link_pb2 as pb
 
 LINK_PROTOCOL = 1
 NONCE_BYTES = 32
+BINDING_BYTES = 32
 NAME_CHARS_MAX = 64
 CONTRACT_CHARS_MAX = 64
 
@@ -40,6 +46,7 @@ class HandshakeState(enum.Enum):
     """Where a handshake stands."""
 
     IDLE = "idle"
+    ENCRYPTING = "encrypting"
     WAITING = "waiting"
     READY = "ready"
     REFUSED = "refused"
@@ -55,10 +62,14 @@ class Step:
 
 
 class WorkerHandshake:
-    """The side that accepts. `nonce`: 32 random bytes, used once."""
+    """The side that accepts. `nonce`: 32 random bytes, used once. `binding`: SHA-256 of the certificate that it shows
+    inside TLS; empty: the link is not encrypted.
+    """
 
-    def __init__(self, credentials: LinkCredentials, nonce: bytes) -> None:
+    def __init__(self, credentials: LinkCredentials, nonce: bytes, binding: bytes = b"") -> None:
         assert len(nonce) == NONCE_BYTES
+        assert len(binding) in (0, BINDING_BYTES)
+        self._binding = binding
         self._credentials = credentials
         self._nonce = nonce
         self.state = HandshakeState.IDLE
@@ -68,7 +79,7 @@ class WorkerHandshake:
         """The messages that open the handshake."""
         assert self.state is HandshakeState.IDLE
         self.state = HandshakeState.WAITING
-        challenge = pb.LinkChallenge(nonce=self._nonce, protocol=LINK_PROTOCOL)
+        challenge = pb.LinkChallenge(nonce=self._nonce, protocol=LINK_PROTOCOL, tls=bool(self._binding))
         return (pb.LinkMessage(challenge=challenge),)
 
     def receive(self, message: pb.LinkMessage) -> Step:
@@ -85,14 +96,14 @@ class WorkerHandshake:
             return self._refuse(f"the worker serves contract {mine.contract}, the gateway {proof.contract}")
         self.state = HandshakeState.READY
         self.remote = proof.gateway[:NAME_CHARS_MAX]
-        mac = _mac(key, b"worker", proof.nonce, self._nonce, mine.contract)
+        mac = _mac(key, b"worker", proof.nonce + self._nonce, self._binding, mine.contract)
         ready = pb.LinkReady(mac=mac, worker=mine.name[:NAME_CHARS_MAX])
         return Step((pb.LinkMessage(ready=ready),), self.state)
 
     def _key_of(self, proof: pb.LinkProof) -> bytes | None:
         """Which of the accepted keys the gateway has shown; the answer is proven with the same one."""
         for key in accepted_keys(self._credentials.key):
-            expected = _mac(key, b"gateway", self._nonce, proof.nonce, proof.contract)
+            expected = _mac(key, b"gateway", self._nonce + proof.nonce, self._binding, proof.contract)
             if hmac.compare_digest(expected, proof.mac):
                 return key
         return None
@@ -109,7 +120,7 @@ class GatewayHandshake:
         assert len(nonce) == NONCE_BYTES
         self._credentials = credentials
         self._nonce = nonce
-        self._theirs = b""
+        self._theirs = self._binding = b""
         self.state = HandshakeState.IDLE
         self.remote = ""
 
@@ -133,15 +144,30 @@ class GatewayHandshake:
             return self._refuse(f"the worker speaks link protocol {challenge.protocol}, this gateway {LINK_PROTOCOL}")
         if len(challenge.nonce) != NONCE_BYTES:
             return self._refuse("the worker's nonce has the wrong length")
-        mine, self._theirs = self._credentials, challenge.nonce
-        mac = _mac(accepted_keys(mine.key)[0], b"gateway", self._theirs, self._nonce, mine.contract)
+        self._theirs = challenge.nonce
+        if challenge.tls:
+            self.state = HandshakeState.ENCRYPTING
+            return Step((), self.state)
+        return self._show()
+
+    def encrypted(self, binding: bytes) -> Step:
+        """TLS stands, and the worker has shown the certificate whose SHA-256 this is."""
+        assert self.state is HandshakeState.ENCRYPTING
+        assert len(binding) == BINDING_BYTES
+        self._binding = binding
+        return self._show()
+
+    def _show(self) -> Step:
+        mine = self._credentials
+        mac = _mac(accepted_keys(mine.key)[0], b"gateway", self._theirs + self._nonce, self._binding, mine.contract)
         proof = pb.LinkProof(nonce=self._nonce, mac=mac, gateway=mine.name[:NAME_CHARS_MAX], contract=mine.contract)
         self.state = HandshakeState.WAITING
         return Step((pb.LinkMessage(proof=proof),), self.state)
 
     def _judge(self, ready: pb.LinkReady) -> Step:
         mine = self._credentials
-        expected = _mac(accepted_keys(mine.key)[0], b"worker", self._nonce, self._theirs, mine.contract)
+        key, nonces = accepted_keys(mine.key)[0], self._nonce + self._theirs
+        expected = _mac(key, b"worker", nonces, self._binding, mine.contract)
         if not hmac.compare_digest(expected, ready.mac):
             return self._refuse("the worker does not know the cluster key")
         self.state = HandshakeState.READY
@@ -153,5 +179,6 @@ class GatewayHandshake:
         return Step((), self.state, reason)
 
 
-def _mac(key: bytes, role: bytes, first: bytes, second: bytes, contract: str) -> bytes:
-    return hmac.new(key, role + first + second + contract.encode(), hashlib.sha256).digest()
+def _mac(key: bytes, role: bytes, nonces: bytes, binding: bytes, contract: str) -> bytes:
+    role = b"tls " + role if binding else role
+    return hmac.new(key, role + nonces + binding + contract.encode(), hashlib.sha256).digest()

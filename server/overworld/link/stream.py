@@ -1,4 +1,4 @@
-"""The link's bytes: framing, liveness and bounds over one TCP stream.
+"""The link's bytes: framing, liveness and bounds over one TCP stream, inside TLS where the accepting side says so.
 
 Bounds and what happens beyond them (each counted in `telemetry.link_lost_total` by cause):
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,8 +31,10 @@ from overworld.link.handshake import (
     GatewayHandshake,
     HandshakeState,
     LinkCredentials,
+    Step,
     WorkerHandshake,
 )
+from overworld.link.tls import OwnCertificate, binding_shown, connecting, encrypt
 from overworld.wire.v1.link_pb2 import LinkMessage, LinkPing, LinkPong
 
 log = structlog.get_logger(__name__)
@@ -78,13 +81,21 @@ class Link(asyncio.BufferedProtocol):
         limits: LinkLimits,
         on_ready: Callable[[Link], LinkPeer],
         on_done: Callable[[Link], None],
+        certificate: OwnCertificate | None = None,
     ) -> None:
+        """`certificate`: what the accepting side encrypts with; without one it does not."""
         self._handshake = handshake
+        self._certificate = certificate
+        self._encrypting: asyncio.Task[None] | None = None
+        self._held = False
+        """TLS stands or will, and the transport that answers go into is not known yet."""
         self._limits = limits
         self._on_ready = on_ready
         self._on_done = on_done
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._tcp: asyncio.Transport | None = None
+        """What carries the transport: itself, or what is below TLS."""
         self._peer: LinkPeer | None = None
         self._buffer = bytearray(_BUFFER_BYTES)
         self._start = self._end = 0
@@ -105,6 +116,11 @@ class Link(asyncio.BufferedProtocol):
     def remote(self) -> str:
         """The other side's name, as it gave it in the handshake."""
         return self._handshake.remote
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS stands."""
+        return self._transport is not self._tcp
 
     @property
     def closed(self) -> bool:
@@ -143,7 +159,10 @@ class Link(asyncio.BufferedProtocol):
     @property
     def buffered_bytes(self) -> int:
         """Bytes handed to `send` that the kernel has not taken yet."""
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if self._transport is None or self._tcp is None:
+            return 0
+        below = self._tcp.get_write_buffer_size() if self._tcp is not self._transport else 0
+        return self._transport.get_write_buffer_size() + below
 
     @property
     def fill(self) -> float:
@@ -175,12 +194,14 @@ class Link(asyncio.BufferedProtocol):
     # ------------------------------------------------------------ asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = self._tcp = cast("asyncio.Transport", transport)
         peername = transport.get_extra_info("peername") or ("?", 0)
         self.address = f"{peername[0]}:{peername[1]}"
         for message in self._handshake.start():
             self.send(message)
         self._timer = self._loop.call_later(self._limits.handshake_s, self._handshake_late)
+        if self._certificate is not None:
+            self._begin_tls(self._certificate.context, server=True)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio passes it
         return memoryview(self._buffer)[self._end :]
@@ -191,6 +212,10 @@ class Link(asyncio.BufferedProtocol):
         self._end += nbytes
         self._heard_s = self._loop.time()
         telemetry.link_bytes_total.labels("in").inc(nbytes)
+        if self._transport is not None and not self._held:
+            self._read_frames()
+
+    def _read_frames(self) -> None:
         while self._end - self._start >= _LENGTH.size and not self._cause:
             size = _LENGTH.unpack_from(self._buffer, self._start)[0]
             if size > self._frame_bytes_max:
@@ -208,12 +233,14 @@ class Link(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is None:
+            return
         if not self._cause:
             self._cause, self.reason = "lost", f"the connection was lost: {exc}" if exc else "the connection was lost"
         if self._timer is not None:
             self._timer.cancel()
         telemetry.link_lost_total.labels(self._cause).inc()
-        self._transport = None
+        self._transport = self._tcp = None
         self._buffer = bytearray()
         self._on_done(self)
         if self._peer is not None:
@@ -243,6 +270,36 @@ class Link(asyncio.BufferedProtocol):
 
     def _greet(self, message: LinkMessage) -> None:
         step = self._handshake.receive(message)
+        if step.state is not HandshakeState.ENCRYPTING:
+            self._take(step)
+        elif self._end != self._start:
+            # Said before TLS stands, so anybody may have said it.
+            self._lose("bad_message", "received bytes between the challenge and TLS", flush=False)
+        else:
+            self._begin_tls(connecting(), server=False)
+
+    def _begin_tls(self, context: ssl.SSLContext, *, server: bool) -> None:
+        assert self._transport is not None
+        self._transport.pause_reading()
+        self._held = True
+        self._encrypting = self._loop.create_task(self._encrypt(self._transport, context, server=server))
+
+    async def _encrypt(self, tcp: asyncio.Transport, context: ssl.SSLContext, *, server: bool) -> None:
+        try:
+            inside = await encrypt(tcp, self, context, server=server, timeout_s=self._limits.handshake_s)
+        except LinkError as error:
+            self._lose("refused", str(error), flush=False)
+            self.connection_lost(None)
+            return
+        if self._cause or self._transport is None:
+            inside.abort()
+            return
+        self._transport, self._held = inside, False
+        if isinstance(self._handshake, GatewayHandshake):
+            self._take(self._handshake.encrypted(binding_shown(inside)))
+        self._read_frames()
+
+    def _take(self, step: Step) -> None:
         for answer in step.send:
             self.send(answer)
         if step.state is HandshakeState.REFUSED:
@@ -342,10 +399,13 @@ async def listen(
     credentials: LinkCredentials,
     on_link: Callable[[Link], LinkPeer],
     limits: LinkLimits = DEFAULT_LIMITS,
+    certificate: OwnCertificate | None = None,
 ) -> LinkServer:
     """Accept links on host:port (0: any free port). `on_link` is called for each one whose handshake is done, and gives
-    its owner. Raises LinkError where the port cannot be had.
+    its owner. `certificate`: encrypt them all; whoever cannot is refused. Raises LinkError where the port cannot be
+    had.
     """
+    binding = certificate.binding if certificate is not None else b""
     links: set[Link] = set()
     greeting: set[Link] = set()
 
@@ -361,7 +421,8 @@ async def listen(
         if len(greeting) >= limits.handshakes_max:
             telemetry.link_lost_total.labels("busy").inc()
             return _Busy()
-        link = Link(WorkerHandshake(credentials, secrets.token_bytes(NONCE_BYTES)), limits, ready, done)
+        handshake = WorkerHandshake(credentials, secrets.token_bytes(NONCE_BYTES), binding)
+        link = Link(handshake, limits, ready, done, certificate)
         greeting.add(link)
         links.add(link)
         return link

@@ -18,7 +18,7 @@ from overworld.admin.oidc import Oidc
 from overworld.admin.tokens import AdminTokens
 from overworld.errors import LinkError, SettingsError, StoreError
 from overworld.game import Title
-from overworld.link import Link, LinkCredentials, LinkServer, listen
+from overworld.link import Link, LinkCredentials, LinkServer, OwnCertificate, listen
 from overworld.link.keys import Key
 from overworld.settings import WorkerSettings
 from overworld.shard.core import ShardCore
@@ -122,7 +122,10 @@ class Worker:
         loop = asyncio.get_running_loop()
         self._links = Links(self._on_question)
         try:
-            self._server = await listen(settings.host, settings.port, self._credentials, self._links.on_link)
+            certificate = OwnCertificate.make() if settings.link_tls else None
+            self._server = await listen(
+                settings.host, settings.port, self._credentials, self._links.on_link, certificate=certificate
+            )
         except LinkError as error:
             raise SettingsError(f"the worker's link: {error}") from error
         self.address = settings.address or f"{settings.host}:{self._server.port}"

@@ -133,17 +133,21 @@ class LinkChallenge(_message.Message):
 
     NONCE_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
+    TLS_FIELD_NUMBER: _builtins.int
     nonce: _builtins.bytes
     protocol: _builtins.int
+    tls: _builtins.bool
+    """The next byte on this connection, either way, is TLS: the side that connects says ClientHello, then proves itself."""
     def __init__(
         self,
         *,
         nonce: _builtins.bytes = ...,
         protocol: _builtins.int = ...,
+        tls: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "protocol", b"protocol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "protocol", b"protocol", "tls", b"tls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -159,7 +163,9 @@ class LinkProof(_message.Message):
     CONTRACT_FIELD_NUMBER: _builtins.int
     nonce: _builtins.bytes
     mac: _builtins.bytes
-    """HMAC-SHA256(cluster key, "gateway" | worker nonce | gateway nonce | contract)."""
+    """HMAC-SHA256(cluster key, "gateway" | worker nonce | gateway nonce | contract). Inside TLS "tls gateway" stands for
+    "gateway", and SHA-256 of the worker's certificate (DER) before the contract.
+    """
     gateway: _builtins.str
     contract: _builtins.str
     def __init__(
@@ -185,7 +191,7 @@ class LinkReady(_message.Message):
     MAC_FIELD_NUMBER: _builtins.int
     WORKER_FIELD_NUMBER: _builtins.int
     mac: _builtins.bytes
-    """HMAC-SHA256(cluster key, "worker" | gateway nonce | worker nonce | contract)."""
+    """HMAC-SHA256(cluster key, "worker" | gateway nonce | worker nonce | contract). Inside TLS as above, "tls worker"."""
     worker: _builtins.str
     def __init__(
         self,
