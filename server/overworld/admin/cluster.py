@@ -16,6 +16,7 @@ from overworld.admin.node import PATH, Node
 from overworld.admin.rank import Caller
 from overworld.admin.tokens import SCOPES, AdminTokens
 from overworld.errors import AdminError, StoreError
+from overworld.http_answers import read_whole
 from overworld.store.ports import Directory, Member, Role
 
 ASK_TIMEOUT_S = 3.0
@@ -287,7 +288,7 @@ class Cluster:
                 timeout=aiohttp.ClientTimeout(total=timeout_s),
                 allow_redirects=False,
             ) as answer:
-                said = json.loads(await answer.content.read(ANSWER_BYTES_MAX))
+                said = json.loads(await read_whole(answer, ANSWER_BYTES_MAX))
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise AdminError(502, f"{member.name} does not answer: {str(error) or 'timeout'}") from error
         if not isinstance(said, dict):

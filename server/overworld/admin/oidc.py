@@ -21,6 +21,7 @@ import structlog
 
 from overworld.admin.rank import Caller, Rank
 from overworld.errors import AdminError, SettingsError
+from overworld.http_answers import read_whole
 
 log = structlog.get_logger(__name__)
 
@@ -139,11 +140,7 @@ async def _document(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
     async with session.get(url, allow_redirects=False) as answer:
         if answer.status != 200:
             raise ValueError(f"{url} answers {answer.status}")
-        body = bytearray()
-        async for chunk in answer.content.iter_chunked(16 << 10):
-            body += chunk
-            if len(body) > DOCUMENT_BYTES_MAX:
-                raise ValueError(f"{url} has more than {DOCUMENT_BYTES_MAX} bytes")
+        body = await read_whole(answer, DOCUMENT_BYTES_MAX)
     try:
         document = json.loads(body)
     except RecursionError as error:

@@ -18,6 +18,7 @@ import aiohttp
 import jwt
 
 from overworld.client.connection import TokenSource
+from overworld.http_answers import read_whole
 
 GUEST_PATH = "/api/guest"
 _ANSWER_BYTES_MAX = 16 * 1024
@@ -48,7 +49,7 @@ async def ask_guest(http_url: str, guest_pass: str = "", *, timeout_s: float = _
     try:
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         async with aiohttp.ClientSession(timeout=timeout) as http, http.post(url, json=asked) as answer:
-            body = await answer.content.read(_ANSWER_BYTES_MAX)
+            body = await read_whole(answer, _ANSWER_BYTES_MAX)
         if answer.status != 200:
             raise ConnectionError(f"{url} answered {answer.status}: {body[:200].decode(errors='replace')}")
         return _guest_of(url, json.loads(body))
