@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 from loadtest.machine import REPOSITORY
 from overworld.client.beat import PARTS, Beats
-from overworld.client.interpolation import Interpolation, Sight
+from overworld.client.interpolation import Interpolator, Sight
 from overworld.client.mirror import Mirror
+from overworld.client.presence import Presence
 
 DRAW = REPOSITORY / "clients" / "js" / "tools" / "draw.js"
 NODE_S = 120.0
@@ -31,11 +32,14 @@ class Recording:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One frame: what the SDK says is drawn, how long it draws behind, and the places by entity, position units."""
+    """One frame: what the SDK says is drawn, how long it draws behind, and by entity the places, position units, and
+    (heading, then x, y and heading as predicted).
+    """
 
     sight: Sight | None
     delay_ms: float
     places: dict[int, tuple[float, float]]
+    more: dict[int, tuple[float, ...]]
 
     @property
     def tick(self) -> float:
@@ -47,26 +51,26 @@ class Drawn:
 def by_python(recording: Recording, kind: str) -> list[Drawn]:
     """All frames, drawn by `overworld.client`."""
     mirror, beats = Mirror(), Beats()
-    others = Interpolation(mirror, kind, beats)
+    presence = Presence(mirror)
+    others = Interpolator(presence, beats)
     drawn: list[Drawn] = []
     at = 0
     for now in recording.frames:
         while at < len(recording.messages) and recording.messages[at][0] <= now:
             when, data = recording.messages[at]
-            frame = mirror.parse(data)
-            if frame.welcomes:
-                beats.restart()
-            if mirror.apply(frame) and mirror.contract is not None:
+            if mirror.apply(mirror.parse(data)) and mirror.contract is not None:
                 beats.frame(mirror, when)
-                others.frame()
+                others.frame(when)
             at += 1
         places: dict[int, tuple[float, float]] = {}
+        more: dict[int, tuple[float, ...]] = {}
         if mirror.contract is not None:
-            for seen in mirror.entities(mirror.contract.kind(kind)):
-                placed = others.placed(seen.entity, now)
-                if placed is not None:
+            for seen in presence.every(mirror.contract.kind(kind)):
+                placed, guess = others.interpolated(seen.entity, now), others.predicted(seen.entity, now)
+                if placed is not None and guess is not None:
                     places[seen.entity] = (placed.x, placed.y)
-        drawn.append(Drawn(others.sight(0, now), others.delay_s * 1000, places))
+                    more[seen.entity] = (placed.angles["heading"], guess.x, guess.y, guess.angles["heading"])
+        drawn.append(Drawn(others.sight(0, now), others.delay_s * 1000, places, more))
     return drawn
 
 
@@ -81,9 +85,10 @@ def by_javascript(recording: Recording, kind: str) -> list[Drawn]:
     )
     drawn: list[Drawn] = []
     for line in done.stdout.splitlines():
-        sight, delay_ms, places = json.loads(line)
+        sight, delay_ms, places, more = json.loads(line)
         placed = {int(entity): (float(x), float(y)) for entity, (x, y) in places.items()}
-        drawn.append(Drawn(Sight(**sight) if sight else None, delay_ms, placed))
+        others = {int(entity): tuple(map(float, values)) for entity, values in more.items()}
+        drawn.append(Drawn(Sight(**sight) if sight else None, delay_ms, placed, others))
     return drawn
 
 

@@ -6,23 +6,21 @@ import math
 from dataclasses import dataclass
 
 from overworld.client.beat import PARTS
-from overworld.client.interpolation import Interpolation, Sight
-from overworld.client.mirror import Mirror
+from overworld.client.interpolation import Interpolator, Sight
 from overworld.client.steering import Steering
 
 
 class Marksman:
     """Turns until the other, as drawn, is where its beam, as drawn, would go."""
 
-    def __init__(self, mirror: Mirror, steering: Steering) -> None:
+    def __init__(self, others: Interpolator, steering: Steering) -> None:
         self.steering = steering
-        self.others = Interpolation(mirror, "Ship", steering.beats)
-        """Give it every frame."""
+        self.others = others
         self.turn = 0
 
     def off(self, other: int, now: float) -> tuple[float, float, float] | None:
         """(256ths of a turn to go, distance along and across the beam in position units); None where one is unseen."""
-        own, seen = self.steering.shown(now), self.others.placed(other, now)
+        own, seen = self.steering.shown(now), self.others.interpolated(other, now)
         if own is None or seen is None:
             return None
         heading = math.floor(own["heading"] + 0.5) / 256 * math.tau

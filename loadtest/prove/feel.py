@@ -137,8 +137,7 @@ async def measure(proof: Proof, options: Options, name: str, shooter: Client, ta
     """Play, and note the figures."""
     assert shooter.steering is not None
     assert target.steering is not None
-    marksman = Marksman(shooter.mirror, shooter.steering)
-    shooter.on_frame = lambda _: marksman.others.frame()
+    marksman = Marksman(shooter.interpolator, shooter.steering)
     chance = random.Random(options.seed)
     await shoot(marksman, shooter, target, chance, options.warm_s)
     both = [client.steering.predictor.figures for client in (shooter, target) if client.steering is not None]
@@ -212,11 +211,7 @@ async def shoot(
     felt, other = Felt(), aimed_at(target)
     book = Book(shooter, other)
 
-    def frame(_: Client) -> None:
-        marksman.others.frame()
-        book.frame()
-
-    shooter.on_frame = frame
+    shooter.on_frame = lambda _: book.frame()
     while (now := time.monotonic()) < until:
         await asyncio.sleep(FRAME_S)
         now = time.monotonic()

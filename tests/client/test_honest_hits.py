@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from loadtest.marksman import Marksman
+from overworld.client.interpolation import Interpolator
+from overworld.client.presence import Presence
 from overworld.titles.frontier import Frontier
 from overworld.titles.frontier.kinds import HP_MAX, Drone, Ship
 from overworld.titles.frontier.rules import LANCE_ENERGY, rules_of
@@ -21,9 +23,9 @@ RULES = rules_of(Frontier.world)
 def aiming(player: Player) -> Marksman:
     """A marksman at the screen of this player."""
     assert player.steering is not None
-    marksman = Marksman(player.mirror, player.steering)
-    player.on_frame.append(lambda _: marksman.others.frame())
-    return marksman
+    others = Interpolator(Presence(player.mirror), player.steering.beats)
+    player.on_frame.append(others.frame)
+    return Marksman(others, player.steering)
 
 
 @pytest.mark.parametrize("round_trip_s", [0.02, 0.08, 0.2])

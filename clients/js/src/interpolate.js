@@ -120,12 +120,15 @@ export class Interpolator {
    */
   record(mirror, seen, now_ms) {
     this.#snap = mirror.grid ? mirror.grid.cell_size / 2 : Infinity
-    for (const { shard, tick, tick_interval_us } of seen) {
+    const fresh = seen.map(({ shard, tick, tick_interval_us }) => {
       let clock = this.#clocks.get(shard)
       if (!clock) this.#clocks.set(shard, (clock = new TickClock()))
       const anew = clock.observe(tick, tick_interval_us, now_ms)
       const told = anew ? [] : (this.#told.get(shard) ?? []).filter((t) => t < tick)
       this.#told.set(shard, [...told, tick].slice(-HISTORY))
+      return { shard, tick, clock, anew }
+    })
+    for (const { shard, tick, clock, anew } of fresh) {
       mirror.eachRow(shard, (rows, row) => this.#push(rows, row, shard, clock, tick, anew, now_ms))
     }
     if (seen.length) this.#adaptDelay(seen)

@@ -5,7 +5,8 @@
  *     node tools/draw.js KIND < recording > places
  *
  * In: JSON, `{"messages": [[arrival in ms, base64], ...], "frames": [ms, ...]}`, both ascending. Out: one JSON line a frame,
- * `[sight, delay in ms, {id: [x, y], ...}]` of the entities of that kind in the first shard, as `Interpolator.interpolated` places them.
+ * `[sight, delay in ms, {id: [x, y], ...}, {id: [heading, x, y, heading], ...}]`: the sight of the first shard; of all entities of that
+ * kind, where `Interpolator.interpolated` places them, and how they turn; then where `predicted` does.
  */
 
 import { argv, stdin, stdout } from 'node:process'
@@ -32,11 +33,17 @@ for (const now_ms of recording.frames) {
   while (next < recording.messages.length && recording.messages[next][0] <= now_ms) take(...recording.messages[next++])
   /** @type {Record<number, [number, number]>} */
   const places = {}
+  /** @type {Record<number, number[]>} */
+  const more = {}
   const table = mirror.grid ? mirror.table(argv[2]) : null
   for (let row = 0; row < (table?.count ?? 0); row++) {
     const id = /** @type {any} */ (table).ids[row]
     const out = /** @type {any} */ ({ x: 0, y: 0, vx: 0, vy: 0 })
-    if (interpolator.interpolated(id, now_ms, out)) places[id] = [out.x, out.y]
+    if (!interpolator.interpolated(id, now_ms, out)) continue
+    places[id] = [out.x, out.y]
+    more[id] = [out.heading]
+    interpolator.predicted(id, now_ms, out)
+    more[id].push(out.x, out.y, out.heading)
   }
-  stdout.write(`${JSON.stringify([interpolator.sight(0, now_ms), interpolator.delay_ms, places])}\n`)
+  stdout.write(`${JSON.stringify([interpolator.sight(0, now_ms), interpolator.delay_ms, places, more])}\n`)
 }

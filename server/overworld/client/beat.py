@@ -19,6 +19,7 @@ _PAUSE_S = 0.4
 """A tick later than this is no jitter: the shard paused or moved, and the timeline starts anew."""
 _DRIFT_S = 0.00025
 """How far a tick may move the timeline towards later arrivals: far above a quartz's drift, far below what shows."""
+_FORGOTTEN_S = 60.0
 
 
 def moment(tick: float) -> int:
@@ -103,22 +104,42 @@ class TickBeat:
 
 
 class Beats(dict[int, TickBeat]):
-    """The timelines of all shards a client hears of, by shard. Give it every applied frame."""
+    """The timelines of all shards a client hears of, by shard. Give it every applied frame, once."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._ticks: dict[int, int] = {}
+        self.fresh: dict[int, bool] = {}
+        """The shards whose ticks the newest frame completed: True where the timeline had to start anew."""
+        self._ticks: dict[int, tuple[int, int]] = {}
+        self._welcomes = 0
 
     def frame(self, mirror: LightMirror, now: float) -> None:
-        """A frame has been applied: note the ticks it completed. Time dilation is in them."""
+        """A frame has been applied: note the ticks it completed. Time dilation is in them. After a Welcome all begin
+        anew: another socket's times are its own.
+        """
         assert mirror.contract is not None
-        for shard, (_, tick) in mirror.ticks.items():
-            if self._ticks.get(shard) != tick:
-                self._ticks[shard] = tick
+        if mirror.welcomes != self._welcomes:
+            self._welcomes = mirror.welcomes
+            self._ticks.clear()
+            self.clear()
+        self.fresh = {}
+        for shard, at in mirror.ticks.items():
+            if self._ticks.get(shard) != at:
+                self._ticks[shard] = at
                 interval_us = mirror.tick_intervals_us.get(shard, mirror.contract.tick_interval_us)
-                self.setdefault(shard, TickBeat()).observe(tick, interval_us, now)
+                self.fresh[shard] = self.setdefault(shard, TickBeat()).observe(at[1], interval_us, now)
 
-    def restart(self) -> None:
-        """Another socket: its times are its own."""
-        self._ticks.clear()
-        self.clear()
+    def stand(self, shard: int, stalled: bool, now: float) -> None:
+        """While a shard stands still, so does all that is drawn of it."""
+        beat = self.get(shard)
+        if beat is not None:
+            if stalled:
+                beat.hold(now)
+            else:
+                beat.release(now)
+
+    def purge(self, mirror: LightMirror, now: float) -> None:
+        """Forget the shards that have not been heard of for a minute."""
+        for shard, beat in list(self.items()):
+            if now - beat.time_of(mirror.ticks.get(shard, (0, 0))[1]) > _FORGOTTEN_S:
+                del self[shard]

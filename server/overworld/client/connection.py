@@ -24,12 +24,16 @@ from typing import Protocol, Self
 import structlog
 from picows import WSError, WSHandshakeError, ws_connect
 
+from overworld.client.beat import Beats
 from overworld.client.closes import TOLD_S_MAX, Next, Verdict
 from overworld.client.contract import ClientContract
+from overworld.client.interpolation import Interpolator, Sight
 from overworld.client.mirror import LightMirror, Mirror
+from overworld.client.numbers import Numbers, numbers_of
 from overworld.client.prediction import Predictor
-from overworld.client.presence import Presence
+from overworld.client.presence import Listeners, Presence
 from overworld.client.protocol import ClientSession, SessionLimits, State
+from overworld.client.rates import Traffic
 from overworld.client.socket import Socket
 from overworld.client.statistics import Statistics
 from overworld.client.steering import Steering
@@ -83,7 +87,7 @@ class Client:
     `on_frame` is called after every frame that was applied, on the event loop; it must be quick.
 
     With `predictor` (made at the first Welcome), inputs act on the own avatar at once, and `steering` says where to
-    draw it.
+    draw it. Times that its parts ask for are those of `time.monotonic()`.
     """
 
     def __init__(
@@ -103,11 +107,21 @@ class Client:
         self._urls = [urls] if isinstance(urls, str) else list(urls)
         assert self._urls
         self._url = 0
+        self.url = ""
+        """The address in use."""
         self._token = token
         self._chance = chance or random.Random()
         self._witness = witness
         self._mirror = LightMirror() if self.options.light else Mirror()
         self._presence: Presence | None = None
+        self._interpolator: Interpolator | None = None
+        self.beats = Beats()
+        """The shards' timelines; kept once `steering` or `interpolator` needs them."""
+        self.traffic = Traffic()
+        self._states: Listeners[[State, Verdict | None]] = Listeners()
+        self._notices: Listeners[[int, str]] = Listeners()
+        self._welcomes: Listeners[[ClientContract]] = Listeners()
+        self._told = State.CONNECTING
         self._loop = asyncio.get_running_loop()
         limits = self.options.limits
         if isinstance(token, str):
@@ -148,9 +162,59 @@ class Client:
         return self._presence
 
     @property
+    def interpolator(self) -> Interpolator:
+        """Where to draw others, between ticks. Made when it is first asked for, as `presence`, which it goes by."""
+        if self._interpolator is None:
+            self._interpolator = Interpolator(self.presence, self.beats)
+        return self._interpolator
+
+    @property
     def statistics(self) -> Statistics:
-        """What was counted so far."""
+        """What was counted so far, in figures that add up over clients."""
         return self.session.statistics
+
+    def numbers(self) -> Numbers:
+        """What an overlay shows, now."""
+        return numbers_of(self, time.monotonic())
+
+    def drawing(self) -> tuple[Presence | None, Interpolator | None]:
+        """`presence` and `interpolator`, as far as they were asked for."""
+        return self._presence, self._interpolator
+
+    def on_state(self, listener: Callable[[State, Verdict | None], object]) -> Callable[[], None]:
+        """Called with each new state, and with what follows upon a close. Returns what takes it off; so do the next."""
+        return self._states.add(listener)
+
+    def on_notice(self, listener: Callable[[int, str], object]) -> Callable[[], None]:
+        """Called with (code, text) of each notice: `overworld.wire.v1.client_pb2.Notice`."""
+        return self._notices.add(listener)
+
+    def on_welcome(self, listener: Callable[[ClientContract], object]) -> Callable[[], None]:
+        """Called upon each Welcome, so once a socket, with what it tells of the world."""
+        return self._welcomes.add(listener)
+
+    def home_shard(self) -> int | None:
+        """The shard of the own avatar; None where it is in no cell that we see."""
+        if self._presence is not None and self._mirror.avatar is not None:
+            seen = self._presence.get(self._mirror.avatar.entity)
+        else:
+            seen = self._mirror.own() if isinstance(self._mirror, Mirror) else None
+        contract = self._mirror.contract
+        return contract.shard_of(seen.cell) if seen is not None and contract is not None else None
+
+    def seen(self) -> float:
+        """The tick, with its fraction, at which the player sees others of the avatar's shard now: a little in the past
+        by `interpolator`; where that was never asked for, the newest one. 0 where it is not known.
+        """
+        shard = self.home_shard() if self._interpolator is not None else None
+        if self._interpolator is None or shard is None or shard not in self.beats:
+            return float(self._mirror.home_tick())
+        return max(0.0, self._interpolator.tick(shard, time.monotonic()))
+
+    def sight(self, now: float | None = None) -> Sight | None:
+        """What is drawn of others in the avatar's shard, now; None where nothing is."""
+        shard = self.home_shard()
+        return self.interpolator.sight(shard, time.monotonic() if now is None else now) if shard is not None else None
 
     @property
     def stopped(self) -> ClientStopped | None:
@@ -174,18 +238,22 @@ class Client:
         layout = contract.input(kind if isinstance(kind, str) else kind.__name__)
         return self.submit(layout.number, layout.values(fields))
 
-    def submit(self, number: int, values: list[int]) -> int | None:
-        """As `send`, for the number of a kind and values in wire order."""
+    def submit(
+        self, number: int, values: list[int], *, seen_tick: int | None = None, aimed: bool = False
+    ) -> int | None:
+        """As `send`, for the number of a kind and values in wire order. `seen_tick`: what `sight` gave; `aimed`: it is
+        judged by what is drawn now (see `Steering.send`).
+        """
         contract = self._mirror.contract
         if contract is None:
             raise ValueError("inputs are not known before the first Welcome")
-        now = time.monotonic()
-        layout = contract.inputs[number]
+        now, layout = time.monotonic(), contract.inputs[number]
+        tick = int(self.seen()) if seen_tick is None else seen_tick
         if self.steering is not None:
             fields = {name: value for (name, _, _), value in zip(layout.fields, values, strict=True)}
-            seq = self.steering.send(layout.name, fields, now, self._mirror.home_tick())
+            seq = self.steering.send(layout.name, fields, now, tick, aimed=aimed)
         else:
-            seq = self.session.submit(layout, values, now, self._mirror.home_tick())
+            seq = self.session.submit(layout, values, now, tick)
         self._flush(now)
         return seq
 
@@ -279,7 +347,7 @@ class Client:
 
     async def _one_socket(self) -> Verdict:
         """Connect, play until the socket is gone, and judge that."""
-        url = self._urls[self._url % len(self._urls)]
+        url = self.url = self._urls[self._url % len(self._urls)]
         self._url += 1
         if self._witness is not None:
             self._witness.connecting(url)
@@ -290,6 +358,7 @@ class Client:
             socket.abandon()
             self._socket = None
         verdict = self.session.closed(*gone, time.monotonic(), self._chance.random())
+        self._tell_state(verdict)
         if self._witness is not None:
             self._witness.gone(verdict)
         return verdict
@@ -347,12 +416,14 @@ class Client:
         now = time.monotonic()
         self._socket = socket
         self.session.opened(now)
+        self._tell_state(None)
         self._flush(now)
 
     def _received(self, socket: Socket, data: bytes) -> None:
         now = time.monotonic()
         if self._witness is not None:
             self._witness.received(data)
+        welcomes, notices = self._mirror.welcomes, self.session.notices_seen
         try:
             applied = self.session.received(data, now)
         except WireError as error:
@@ -361,26 +432,53 @@ class Client:
                 self._witness.broke(error)
             socket.close(error.close_code, error.reason)
             return
-        if applied and self._predictor is not None:
-            self._steer(now)
+        self.traffic.received(len(data), now)
+        if applied:
+            self._draw(now)
         self._flush(now)
         if applied:
+            self._tell_state(None)
+            self._tell(welcomes, notices)
             if self.on_frame is not None:
                 self.on_frame(self)
             self._wake_waiters()
 
-    def _steer(self, now: float) -> None:
+    def _draw(self, now: float) -> None:
+        """A frame has been applied: what is drawn goes on from it."""
         contract = self._mirror.contract
-        if self.steering is None and contract is not None:
-            assert self._predictor is not None
-            self.steering = Steering(self.session, self._predictor(contract))
+        if contract is None:
+            return
+        if self.steering is None and self._predictor is not None:
+            self.steering = Steering(self.session, self._predictor(contract), self.beats)
         if self.steering is not None:
             self.steering.frame(now)
+        if self._interpolator is not None:
+            if self.steering is None:
+                self.beats.frame(self._mirror, now)
+                shard = self.home_shard()
+                if shard is not None:
+                    self.beats.stand(shard, self.session.stalled, now)
+            self._interpolator.frame(now)
+
+    def _tell(self, welcomes: int, notices: int) -> None:
+        """What a frame brought besides the world; before it there had been so many."""
+        contract = self._mirror.contract
+        if contract is not None and self._mirror.welcomes > welcomes:
+            self._welcomes.tell(contract)
+        for code, text in self.session.notices_since(notices):
+            self._notices.tell(code, text)
+
+    def _tell_state(self, verdict: Verdict | None) -> None:
+        state = self.session.state
+        if state is not self._told or verdict is not None:
+            self._told = state
+            self._states.tell(state, verdict)
 
     def _flush(self, now: float) -> None:
         if self._socket is not None:
             for data in self.session.outgoing(now):
                 self._socket.send(data)
+                self.traffic.sent(len(data), now)
                 if self._witness is not None:
                     self._witness.sent(data)
 

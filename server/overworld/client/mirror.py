@@ -59,6 +59,8 @@ class LightMirror:
         """(shard, tick) of the newest ack."""
         self.dropped = 0
         """Bags dropped because their tick was not above one seen before."""
+        self.welcomes = 0
+        """How many there were: each begins another socket."""
         self._fresh: dict[int, tuple[int, int]] = {}
         """The heads of the bag being taken: what its updates belong to."""
 
@@ -97,6 +99,7 @@ class LightMirror:
 
     def _begin(self, welcome: pb.Welcome) -> None:
         self.contract = read_welcome(welcome)
+        self.welcomes += 1
         self.ticks = {}
         self.tick_intervals_us = {}
         self.avatar = None
@@ -201,6 +204,11 @@ class Mirror(LightMirror):
     def cells(self) -> set[int]:
         """The cells held."""
         return set(self._held)
+
+    @property
+    def size(self) -> int:
+        """Rows in the cells held."""
+        return sum(len(rows) for held in self._held.values() for rows in held.kinds.values())
 
     def holds(self, cell: int) -> bool:
         """Whether a cell is held."""

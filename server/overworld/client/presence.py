@@ -14,10 +14,12 @@ cell it compares the rows before and after. A mirror that nobody follows pays fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, ParamSpec
 
+import numpy as np
+import numpy.typing as npt
 import structlog
 
 from overworld.client.bridge import Bridge, Last, cell_at, may_cross
@@ -26,6 +28,7 @@ from overworld.client.mirror import Avatar, Mirror, Seen
 from overworld.client.rows import Rows
 from overworld.wire.v1 import client_pb2 as pb
 
+Ints = npt.NDArray[np.int64]
 log = structlog.get_logger(__name__)
 
 CARRIED_FRAMES_MAX = 40
@@ -75,12 +78,19 @@ class _Place:
     layout: KindLayout
     kept: list[int]
 
+    def values(self, tick: int) -> tuple[int, ...]:
+        """The columns at a tick of its shard."""
+        kept = self.kept
+        if not self.layout.moves:
+            return tuple(kept)
+        return (kept[0] + kept[2] * tick, kept[1] + kept[3] * tick, *kept[2:])
+
 
 class Presence:
     """See the module. Listeners are called once a frame was applied whole: removals, then additions, then changes."""
 
     def __init__(self, mirror: Mirror) -> None:
-        self._mirror = mirror
+        self.mirror = mirror
         self._added: Listeners[[Seen]] = Listeners()
         self._changed: Listeners[[int, int, int]] = Listeners()
         self._removed: Listeners[[Seen, Reason]] = Listeners()
@@ -154,11 +164,28 @@ class Presence:
             if kind is None or last.seen.kind == kind:
                 yield last.seen
 
+    def rows(self, shards: Collection[int]) -> Iterator[tuple[int, int, KindLayout, tuple[int, ...]]]:
+        """(shard, entity, its kind, its columns now) of all that stand in cells of these shards."""
+        ticks = {shard: self.mirror.ticks.get(shard, (0, 0))[1] for shard in shards}
+        for entity, place in self._where.items():
+            if place.shard in ticks:
+                yield place.shard, entity, place.layout, place.values(ticks[place.shard])
+
+    def table(self, kind: int) -> tuple[Ints, Ints]:
+        """A kind, now, each entity once, those between two shards last: ids, int64[rows], and columns,
+        int64[columns, rows]. Raises OverflowError where the server's differences left 64 bits.
+        """
+        contract = self.mirror.contract
+        width = contract.kinds[kind].width if contract is not None else 0
+        seen = list(self.every(kind))
+        columns = np.array([each.values for each in seen], np.int64).reshape(len(seen), width).T
+        return np.array([each.entity for each in seen], np.int64), columns
+
     # ------------------------------------------------------------ called by the mirror
 
     def welcomed(self, welcome: pb.Welcome) -> None:
         """A Welcome is about to start the mirror anew."""
-        contract = self._mirror.contract
+        contract = self.mirror.contract
         # What a broken frame brought was never told, and what it took was not either.
         for entity in self._came:
             self._where.pop(entity, None)
@@ -206,7 +233,7 @@ class Presence:
 
     def settled(self, frame: Any) -> None:
         """A frame was applied whole: tell what it changed."""
-        mirror = self._mirror
+        mirror = self.mirror
         own_is_news = bool(frame.owns) and mirror.avatar != self._own
         if frame.owns:
             self._own = mirror.avatar
@@ -231,7 +258,7 @@ class Presence:
     def _look_around(self) -> None:
         """Take what is in the mirror already, and tell nobody."""
         found = []
-        for cell, kind, shard, rows in self._mirror.follow(self):
+        for cell, kind, shard, rows in self.mirror.follow(self):
             places = self._rows.setdefault(cell, {}).setdefault(kind, {})
             for entity, kept, since in zip(rows.ids, rows.kept, rows.since, strict=True):
                 places[entity] = _Place(cell, shard, kind, rows.kind, kept)
@@ -297,12 +324,12 @@ class Presence:
         self._carried_frames += has_ticks
         patience = self._carried_frames <= CARRIED_FRAMES_MAX
         for entity, last in list(self._carried.items()):
-            if not patience or self._mirror.holds(last.seen.cell):
+            if not patience or self.mirror.holds(last.seen.cell):
                 self._went[entity] = self._carried.pop(entity)
 
     def _kept(self, last: Last, contract: ClientContract) -> bool:
         """Keep an entity that left its cell on the bridge, if it is likely to be in another shard's soon."""
-        seen, holds = last.seen, self._mirror.holds
+        seen, holds = last.seen, self.mirror.holds
         # A cell that was left or sent anew says nothing of where its entities went.
         if not holds(seen.cell) or seen.cell in self._entered:
             return False
@@ -314,22 +341,17 @@ class Presence:
 
     def _reason(self, last: Last, contract: ClientContract) -> Reason:
         """A row that left a cell we hold, at a place we still hold, can only have ended."""
-        if not self._mirror.holds(last.seen.cell):
+        if not self.mirror.holds(last.seen.cell):
             return "unseen"
         if not last.moves:
             return "gone"
         x, y = last.seen.values[:2]
-        return "gone" if self._mirror.holds(cell_at(x, y, contract)) else "unseen"
+        return "gone" if self.mirror.holds(cell_at(x, y, contract)) else "unseen"
 
     def _last(self, entity: int, place: _Place) -> Last:
         """As it is at its shard's newest tick."""
-        kept, moves = place.kept, place.layout.moves
-        if moves:
-            tick = self._mirror.ticks.get(place.shard, (0, 0))[1]
-            values = (kept[0] + kept[2] * tick, kept[1] + kept[3] * tick, *kept[2:])
-        else:
-            values = tuple(kept)
-        return Last(Seen(entity, place.kind, place.cell, values), place.shard, moves)
+        values = place.values(self.mirror.ticks.get(place.shard, (0, 0))[1])
+        return Last(Seen(entity, place.kind, place.cell, values), place.shard, place.layout.moves)
 
 
 def _masks(piece: pb.Cell, layout: KindLayout) -> Iterator[tuple[int, int]]:

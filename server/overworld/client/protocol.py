@@ -115,6 +115,8 @@ class ClientSession:
         self.session = 0
         self.notices: deque[tuple[int, str]] = deque(maxlen=_NOTICES_MAX)
         """(code, text) of the newest notices."""
+        self.notices_seen = 0
+        """How many there were, forgotten ones included."""
         self.stalled = False
         """The server has said that the player's part of the world stands still, and not that it goes on."""
         self.verdict: Verdict | None = None
@@ -151,6 +153,11 @@ class ClientSession:
     def last_seq(self) -> int:
         """The number of the newest input."""
         return self._last_seq
+
+    def notices_since(self, seen: int) -> list[tuple[int, str]]:
+        """The notices that came after so many had been seen, as far as they are kept."""
+        fresh = min(self.notices_seen - seen, len(self.notices))
+        return list(self.notices)[len(self.notices) - fresh :]
 
     @property
     def resuming(self) -> bool:
@@ -308,6 +315,7 @@ class ClientSession:
         for notice in frame.notices:
             statistics.notices[notice.code] += 1
             self.notices.append((notice.code, notice.text))
+            self.notices_seen += 1
             if notice.code in (pb.Notice.CODE_STALLED, pb.Notice.CODE_RESUMED):
                 self.stalled = notice.code == pb.Notice.CODE_STALLED
         return True

@@ -16,13 +16,13 @@ from overworld.client.protocol import ClientSession
 
 
 class Steering:
-    """One player's prediction over a session with a whole Mirror."""
+    """One player's prediction over a session with a whole Mirror. `beats`: shared with others who draw by them."""
 
-    def __init__(self, session: ClientSession, predictor: Predictor) -> None:
+    def __init__(self, session: ClientSession, predictor: Predictor, beats: Beats | None = None) -> None:
         assert isinstance(session.mirror, Mirror), "a light client keeps no picture of its avatar"
         self.predictor = predictor
         self.lead = Lead()
-        self.beats = Beats()
+        self.beats = beats if beats is not None else Beats()
         self.shard = -1
         """The avatar's shard."""
         self._session = session
@@ -36,9 +36,9 @@ class Steering:
 
     def frame(self, now: float) -> None:
         """A frame has been applied: set the beats, take the acks, go on from the avatar's new state."""
-        if self._session.statistics.welcomes != self._welcomes:
-            self._begin()
         mirror = self._mirror
+        if mirror.welcomes != self._welcomes:
+            self._begin()
         self.beats.frame(mirror, now)
         if mirror.acked > self._acked and mirror.acked_at is not None:
             self._acked = mirror.acked
@@ -48,22 +48,12 @@ class Steering:
                 if late:
                     self.lead.late(late)
         self._confirm(now)
-        self._stand(now)
-
-    def _stand(self, now: float) -> None:
-        """While the avatar's shard stands still, so does all that is drawn of it."""
-        beat = self.beats.get(self.shard)
-        if beat is not None:
-            if self._session.stalled:
-                beat.hold(now)
-            else:
-                beat.release(now)
+        self.beats.stand(self.shard, self._session.stalled, now)
 
     def _begin(self) -> None:
         """Another socket: its times are its own."""
-        self._welcomes = self._session.statistics.welcomes
+        self._welcomes = self._mirror.welcomes
         self._acked = self._mirror.acked
-        self.beats.restart()
         self.lead.restart()
         self.predictor.restart()
         self.predictor.renumber(self._session.unacked_seqs)

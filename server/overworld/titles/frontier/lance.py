@@ -124,7 +124,7 @@ def _seen_at(
 
 
 def _jumped(shard: Shard, at: MotionColumns, i: Ints, dx: Ints, dy: Ints, span: int) -> npt.NDArray[np.bool_]:
-    """Which of these ways was no flight and is not drawn: clients' own measure (`client/interpolation`)."""
+    """Which of these ways was no flight and is not drawn: clients' own measure (`client/track`)."""
     vx, vy = at.vx[i], at.vy[i]
     off_x, off_y = dx - vx * span, dy - vy * span
     snap = shard.grid.cell_size // 2 + 4 * span * (np.abs(vx) + np.abs(vy))
