@@ -13,9 +13,12 @@ from overworld.client.beat import Beats
 from overworld.client.interpolation import Interpolator
 from overworld.client.mirror import Mirror
 from overworld.client.presence import Presence
+from overworld.client.statistics import Histogram
 from overworld.wire.v1 import client_pb2 as pb
 
-DRAWING = json.loads((Path(__file__).resolve().parents[2] / "clients" / "cases" / "drawing.json").read_text())
+CASES = Path(__file__).resolve().parents[2] / "clients" / "cases"
+DRAWING = json.loads((CASES / "drawing.json").read_text())
+HISTOGRAMS = json.loads((CASES / "histograms.json").read_text())
 
 
 @pytest.mark.parametrize("case", DRAWING["cases"], ids=lambda case: case["name"])
@@ -35,3 +38,16 @@ def test_what_is_drawn(case: dict[str, Any]) -> None:
         for column, value in (expected or {}).items():
             shown = place.angles[column] if column in place.angles else getattr(place, column)
             assert shown == pytest.approx(value, abs=1e-4), f"{how} {column} at {now}"
+
+
+@pytest.mark.parametrize("case", HISTOGRAMS["cases"], ids=lambda case: case["name"])
+def test_a_histogram(case: dict[str, Any]) -> None:
+    histogram = Histogram()
+    for us in case["times_us"]:
+        histogram.record((us + 0.5) / 1_000_000)
+    assert histogram.to_plain() == case["plain"]
+    assert histogram.summary() == case["summary"]
+    both = Histogram.from_plain(case["plain"])
+    both.add(histogram)
+    assert len(both) == 2 * len(case["times_us"])
+    assert both.summary()["p50_ms"] == case["summary"]["p50_ms"]

@@ -40,6 +40,11 @@ export class ServerClock {
     return this.#samples.reduce((best, s) => (s.round_trip_ms < best.round_trip_ms ? s : best)).offset_ms
   }
 
+  /** @returns {number} the offset is right to within this, ms; NaN before the first answer */
+  get error_ms() {
+    return this.#samples.length ? this.round_trip_least_ms / 2 : NaN
+  }
+
   /** @returns {number} the shortest round trip of the last few, ms; 0 before the first answer */
   get round_trip_least_ms() {
     return this.#samples.length ? Math.min(...this.#samples.map((s) => s.round_trip_ms)) : 0

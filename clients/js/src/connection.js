@@ -29,11 +29,13 @@ import { NoticeCode, WireError } from './wire.js'
  */
 
 /**
- * `ticket` is called for the first socket and whenever the server asks for a new token.
+ * `ticket` is called for the first socket and whenever the server asks for a new token. `light`: ticks, acks and the own values, and no
+ * picture: for bots that look at nothing.
  * @typedef {{
  *   title: string,
  *   ticket: () => Ticket | Promise<Ticket>,
  *   client?: string,
+ *   light?: boolean,
  *   WebSocket?: new (url: string) => Socket,
  *   now?: () => number,
  *   random?: () => number
@@ -76,7 +78,7 @@ export class Client extends Emitter {
     super()
     this.#options = options
     this.#now = options.now ?? (() => performance.now())
-    this.session = new Session({ title: options.title, client: options.client, random: options.random })
+    this.session = new Session({ title: options.title, client: options.client, random: options.random, light: options.light })
   }
 
   /** @returns {SessionState} */
@@ -119,6 +121,7 @@ export class Client extends Emitter {
    * @returns {Steering}
    */
   predict(prediction) {
+    if (this.#options.light) throw new Error('a light client keeps no picture of its avatar')
     return (this.steering = new Steering(prediction, this.session, this.mirror, this.interpolator))
   }
 

@@ -7,7 +7,7 @@
 
 /** @typedef {import('./wire.js').InputKind} InputKind */
 /** @typedef {{kind: number, values: number[], seen_tick: number, due_tick: number}} Waiting */
-/** @typedef {Waiting & {seq: number}} Pending */
+/** @typedef {Waiting & {seq: number, sent_ms: number}} Pending */
 
 /** The server closes above 32; the rest is room for those it has applied but not told yet. */
 export const PENDING_MAX = 24
@@ -58,11 +58,11 @@ export class Inputs {
     return true
   }
 
-  /** @returns {Pending | null} the next to send: those a lost socket swallowed first, then a new one */
-  next() {
+  /** The next to send: those a lost socket swallowed first, then a new one. @param {number} now_ms @returns {Pending | null} */
+  next(now_ms) {
     if (this.#sent < this.pending.length) return this.pending[this.#sent++]
     if (!this.waiting.length || this.pending.length >= PENDING_MAX) return null
-    const input = { ...(/** @type {Waiting} */ (this.waiting.shift())), seq: this.#nextSeq++ }
+    const input = { ...(/** @type {Waiting} */ (this.waiting.shift())), seq: this.#nextSeq++, sent_ms: now_ms }
     this.pending.push(input)
     this.#sent++
     return input
@@ -73,12 +73,12 @@ export class Inputs {
     return this.#sent < this.pending.length || (this.waiting.length > 0 && this.pending.length < PENDING_MAX)
   }
 
-  /** Everything up to `seq` has been applied. @param {number} seq */
+  /** Everything up to `seq` has been applied. @param {number} seq @returns {Pending[]} what is acked by that for the first time */
   ack(seq) {
     let done = 0
     while (done < this.pending.length && this.pending[done].seq <= seq) done++
-    this.pending.splice(0, done)
     this.#sent = Math.max(0, this.#sent - done)
+    return this.pending.splice(0, done)
   }
 
   /**
@@ -87,12 +87,12 @@ export class Inputs {
    * @param {InputKind[]} kinds
    * @param {number} last_seq
    * @param {boolean} sameSession
+   * @returns {Pending[]} what turned out to be applied
    */
   begin(kinds, last_seq, sameSession) {
     this.#kinds = kinds
-    if (sameSession) {
-      this.ack(last_seq)
-    } else {
+    const applied = sameSession ? this.ack(last_seq) : []
+    if (!sameSession) {
       this.lost += this.pending.length
       this.pending = []
     }
@@ -100,6 +100,7 @@ export class Inputs {
     this.pending.forEach((input, i) => (input.seq = last_seq + 1 + i))
     this.#nextSeq = last_seq + 1 + this.pending.length
     this.#sent = 0
+    return applied
   }
 
   /** Drops what was made for other kinds of input. */

@@ -72,8 +72,13 @@ export class Session {
   #allowance = 0
   #allowed_ms = 0
 
-  /** @param {{title: string, client?: string, random?: () => number}} options */
-  constructor({ title, client = '@overworld/client', random = Math.random }) {
+  #light
+  #lost_ms = NaN
+  /** When the newest tick of each shard came. @type {Map<number, number>} */ #ticked = new Map()
+
+  /** `light`: cells and views are not even read. @param {{title: string, client?: string, random?: () => number, light?: boolean}} options */
+  constructor({ title, client = '@overworld/client', random = Math.random, light = false }) {
+    this.#light = light
     this.#title = title
     this.#client = client
     this.#random = random
@@ -109,7 +114,7 @@ export class Session {
   received(bytes, now_ms) {
     this.#heard_ms = now_ms
     this.stats.received(bytes.length, now_ms)
-    return decodeFrame(bytes)
+    return decodeFrame(bytes, this.#light)
   }
 
   /** @param {Frame} frame one that the mirror took @param {number} now_ms */
@@ -118,13 +123,19 @@ export class Session {
     for (const ack of frame.acks) {
       if (ack.seq < this.acked.seq || ack.seq > this.inputs.lastSeq) continue
       this.acked = ack
-      this.inputs.ack(ack.seq)
+      for (const { sent_ms } of this.inputs.ack(ack.seq)) this.stats.ack.record(now_ms - sent_ms)
     }
     for (const pong of frame.pongs) {
       const sent_ms = this.#pings.get(pong.nonce)
       if (sent_ms === undefined) continue
       this.#pings.delete(pong.nonce)
       this.clock.observe(sent_ms, now_ms, pong.server_time_us)
+      this.stats.round_trip.record(now_ms - sent_ms)
+    }
+    for (const { shard } of frame.heads) {
+      const before = this.#ticked.get(shard)
+      if (before !== undefined && (shard === this.acked.shard || !this.acked.tick)) this.stats.gap.record(now_ms - before)
+      this.#ticked.set(shard, now_ms)
     }
     this.advance(now_ms)
   }
@@ -140,6 +151,7 @@ export class Session {
   closed(code, reason, now_ms) {
     const policy = policyOf(code)
     if (this.state === 'playing' && now_ms - this.#since_ms > STABLE_MS) this.#attempts = 0
+    if (this.state === 'playing') this.#lost_ms = now_ms
     this.#outgoing = []
     if (!policy.resume) this.#resume = new Uint8Array(0)
     if (code === NOT_AUTHORISED && ++this.#refusals === 2) this.#resume = new Uint8Array(0)
@@ -208,7 +220,7 @@ export class Session {
     const sameSession = this.welcome?.session === welcome.session
     if (sameSession) this.stats.resumes++
     if (this.welcome && this.welcome.contract !== welcome.contract) this.inputs.forgetWaiting()
-    this.inputs.begin(welcome.inputs, welcome.last_seq, sameSession)
+    for (const { sent_ms } of this.inputs.begin(welcome.inputs, welcome.last_seq, sameSession)) this.stats.ack.record(now_ms - sent_ms)
     this.acked = { seq: welcome.last_seq, shard: 0, tick: 0 }
     this.welcome = welcome
     this.#resume = welcome.resume
@@ -217,6 +229,9 @@ export class Session {
     this.#allowed_ms = now_ms
     this.#pinged_ms = -Infinity
     this.#called_ms = now_ms
+    this.#ticked.clear()
+    if (!Number.isNaN(this.#lost_ms)) this.stats.lost.record(now_ms - this.#lost_ms)
+    this.#lost_ms = NaN
     this.#enter('playing', now_ms)
   }
 
@@ -235,7 +250,7 @@ export class Session {
   /** @param {number} now_ms */
   #sendInputs(now_ms) {
     while (this.inputs.ready && this.#maySend(now_ms)) {
-      const input = this.inputs.next()
+      const input = this.inputs.next(now_ms)
       if (!input) return
       this.stats.inputsSent++
       this.#send(encodeInput(input), now_ms)

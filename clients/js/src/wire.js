@@ -52,18 +52,21 @@ function compiled(table) {
 }
 
 const FRAME_FIELDS = compiled(FRAME)
+/** Without the picture. */
+const LIGHT_FIELDS = new Map([...FRAME_FIELDS].filter(([, { name }]) => !['updates', 'views', 'keyframes'].includes(name)))
 
 /**
  * Reads one server message.
  *
  * @param {Uint8Array} bytes
+ * @param {boolean} [light] passes over cells and views: those of the frame are empty
  * @returns {Frame}
  * @throws {WireError} where the bytes are no `Frame`
  */
-export function decodeFrame(bytes) {
+export function decodeFrame(bytes, light = false) {
   if (bytes.length > FRAME_BYTES_MAX) throw new WireError(`frame of ${bytes.length} bytes, at most ${FRAME_BYTES_MAX}`)
   const frame = blank(FRAME_FIELDS)
-  read(new Reader(bytes), FRAME_FIELDS, frame)
+  read(new Reader(bytes), light ? LIGHT_FIELDS : FRAME_FIELDS, frame)
   return /** @type {Frame} */ (/** @type {unknown} */ (frame))
 }
 

@@ -6,9 +6,12 @@ import { test } from 'node:test'
 
 import { Interpolator } from '../src/interpolate.js'
 import { Mirror } from '../src/mirror.js'
+import { Histogram } from '../src/stats.js'
 import { frameOf } from './gateway.js'
 
-const { welcome, cases } = JSON.parse(readFileSync(new URL('../../cases/drawing.json', import.meta.url), 'utf8'))
+/** @param {string} file @returns {any} */
+const read = (file) => JSON.parse(readFileSync(new URL(`../../cases/${file}`, import.meta.url), 'utf8'))
+const { welcome, cases } = read('drawing.json')
 
 for (const { name, messages, draws } of cases) {
   test(name, () => {
@@ -28,5 +31,18 @@ for (const { name, messages, draws } of cases) {
         assert.ok(Math.abs(out[column] - value) < 1e-4, `${how} ${column} at ${now}: ${out[column]}, not ${value}`)
       }
     }
+  })
+}
+
+for (const { name, times_us, plain, summary } of read('histograms.json').cases) {
+  test(`a histogram of ${name}`, () => {
+    const histogram = new Histogram()
+    for (const us of times_us) histogram.record((us + 0.5) / 1000)
+    assert.deepEqual(histogram.toPlain(), plain)
+    assert.deepEqual(histogram.summary(), summary)
+    const both = Histogram.fromPlain(JSON.parse(JSON.stringify(plain)))
+    both.add(histogram)
+    assert.equal(both.count, 2 * times_us.length)
+    assert.equal(both.quantile_ms(0.5), summary.p50_ms)
   })
 }

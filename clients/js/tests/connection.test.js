@@ -205,3 +205,17 @@ test('a silent server is left for the other one', async (t) => {
   assert.equal(client.session.welcome?.world, WELCOME.world)
   client.close()
 })
+
+test('a light client plays and keeps no picture', async (t) => {
+  const { network, client } = start(t, { light: true })
+  await settled()
+  network.open()
+  const head = { shard: 0, epoch: 1, tick: 5 }
+  const keyframe = { cell: 0, kind: 0, added: [7], columns: [1, 2, 3, 4, 5, 6] }
+  network.give({ heads: [head], views: [{ entered: [0] }], keyframes: [keyframe], owns: [{ entity: 7, kind: 0, values: [3] }] })
+  const { state, tick, entities, cells } = client.numbers()
+  assert.deepEqual([state, tick, entities, cells], ['playing', 5, 0, 0])
+  assert.deepEqual(client.mirror.ownValues, { ammo: 3 })
+  assert.ok(client.send('Steer', { turn: 1, thrust: 0 }))
+  assert.throws(() => client.predict(/** @type {any} */ ({})), /light client/)
+})

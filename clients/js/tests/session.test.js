@@ -300,3 +300,27 @@ test('through random losses every input is applied exactly once, in order', (t) 
     assert.deepEqual(applied, made)
   }
 })
+
+test('times of acks, pings, ticks and losses are kept as histograms', () => {
+  const session = playing()
+  const [{ ping }] = sent(session)
+  session.accept(frameOf({ pongs: [{ nonce: ping.nonce, server_time_us: 1 }] }), 41)
+  session.inputs.add('Steer', { thrust: 1, turn: 0 })
+  session.inputs.add('Steer', { thrust: 0, turn: 0 })
+  session.advance(100)
+  session.accept(frameOf({ heads: [{ shard: 0, epoch: 1, tick: 1 }], acks: [{ seq: 1, shard: 0, tick: 1 }] }), 160)
+  // Another shard's ticks have their own beat.
+  session.accept(frameOf({ heads: [{ shard: 1, epoch: 1, tick: 7 }] }), 170)
+  session.accept(frameOf({ heads: [{ shard: 1, epoch: 1, tick: 8 }] }), 175)
+  session.accept(frameOf({ heads: [{ shard: 0, epoch: 1, tick: 2 }] }), 210)
+  session.closed(1006, '', 300)
+  session.opening(500)
+  session.opened('token', 500)
+  session.accept(frameOf({ welcomes: [{ ...WELCOME, last_seq: 2 }] }), 550)
+  const { ack, round_trip, gap, lost } = session.stats
+  assert.deepEqual([round_trip.count, round_trip.maximum_us], [1, 40_000])
+  assert.deepEqual([ack.count, ack.total_us], [2, 60_000 + 450_000])
+  assert.deepEqual([gap.count, gap.maximum_us], [1, 50_000])
+  assert.deepEqual([lost.count, lost.maximum_us], [1, 250_000])
+  assert.equal(session.clock.error_ms, NaN)
+})

@@ -161,3 +161,12 @@ test('our messages read back through the official library', (t) => {
   assert.equal(officialClientMessage(encodePing(77)).ping.nonce, 77)
   assert.deepEqual(officialClientMessage(encodeBye()).bye, {})
 })
+
+test('a light reader passes over cells and views, and reads the rest as it is', (t) => {
+  const random = seeded(t)
+  for (let i = 0; i < 50; i++) {
+    const bytes = encodeFrame(randomFrame(random))
+    const whole = decodeFrame(bytes)
+    assert.deepEqual(decodeFrame(bytes, true), { ...whole, updates: [], views: [], keyframes: [] })
+  }
+})
