@@ -10,7 +10,7 @@ import pytest
 
 from loadtest.drawn import Drawn, Recording, by_javascript, by_python, differences
 from overworld.client.networks import NETWORKS, Way, round_trip
-from overworld.client.track import short_way
+from overworld.client.prediction import short_way
 from overworld.wire.v1 import client_pb2 as pb
 from tests.browser.stage import Seat, Stage
 from tests.browser.test_js_mirror import Recorder

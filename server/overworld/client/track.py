@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from overworld.client.beat import TickBeat, moment
 from overworld.client.contract import KindLayout
+from overworld.client.prediction import short_way
 
 HISTORY_TICKS = 16
 EXTRAPOLATED_S_MAX = 0.5
@@ -185,8 +186,3 @@ class Track:
 def ahead_max(beat: TickBeat) -> float:
     """How far beyond its newest state anything is drawn a little in the past: ticks, in whole 256ths."""
     return moment(EXTRAPOLATED_S_MAX / beat.interval_s) / 256
-
-
-def short_way(difference: float, modulo: int) -> float:
-    """The same turn, the short way round."""
-    return (difference + modulo / 2) % modulo - modulo / 2
