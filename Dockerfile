@@ -12,12 +12,15 @@ RUN python -m venv /opt/overworld
 COPY constraints.txt .
 RUN awk '/^# section / { on = ($3 == "runtime" || $3 == "traces") } on' constraints.txt > /opt/overworld/requirements.txt \
     && /opt/overworld/bin/pip install --require-hashes --only-binary :all: -r /opt/overworld/requirements.txt
-COPY pyproject.toml README.md LICENSE ./
+# The gateway's compiled lane wants a compiler, here and nowhere else.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY server server
 # The page the gateway serves uses the browser client as it is.
 COPY clients/js/src server/overworld/gateway/web/js
 # The lists of what is installed stay (*.dist-info, requirements.txt): tools that write an SBOM read them.
 RUN /opt/overworld/bin/pip install --no-deps --no-build-isolation . \
+    && /opt/overworld/bin/python -c 'from overworld.gateway.lane_library import load; assert load(), "no lane"' \
     && /opt/overworld/bin/pip uninstall --yes setuptools pip
 
 FROM ${PYTHON_IMAGE}

@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PYTHON ?=
 export PYTHON
 .DELETE_ON_ERROR:
-.PHONY: bench dependencies bench-compare compare profile simulate loadtest-smoke play test test-js test-py check lint types layers protos tidy proto proto-check lock setup audit check-deploy image clean
+.PHONY: bench sanitize dependencies bench-compare compare profile simulate loadtest-smoke play test test-js test-py check lint types layers protos tidy proto proto-check lock setup audit check-deploy image clean
 
 play: $(VENV)/.runtime
 	@exec $(BIN)/overworld dev $(ARGS)
@@ -40,6 +40,15 @@ SEEDS ?= 100
 
 simulate: $(VENV)/.dev
 	@$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) $(ARGS)
+
+# The gateway's compiled lane under AddressSanitizer and UBSan, through its property tests. (Python itself leaks by design.)
+SANITIZED := $(VENV)/lane-sanitized.so
+
+sanitize: $(VENV)/.dev
+	@gcc -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover -shared -fPIC \
+		-o $(SANITIZED) server/overworld/gateway/lane.c
+	@LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 LANE_LIBRARY=$(SANITIZED) \
+		$(BIN)/python -m pytest -q tests/gateway/test_lane.py $(ARGS)
 
 # A load test whose thresholds are on correctness alone: 200 bots for a minute. `python -m loadtest` does the others.
 loadtest-smoke: $(VENV)/.dev
@@ -109,7 +118,7 @@ setup: $(VENV)/.dev $(VENV)/.node $(VENV)/.browser $(VENV)/.servers $(VENV)/.csh
 	@echo "setup: everything is installed"
 
 clean:
-	rm -rf $(VENV) .cache .hypothesis .benchmarks node_modules build dist server/*.egg-info
+	rm -rf $(VENV) .cache .hypothesis .benchmarks node_modules build dist server/*.egg-info server/overworld/gateway/_lane*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------- set-up
@@ -118,7 +127,7 @@ $(VENV)/.python: tools/setup.sh
 	@tools/setup.sh python
 	@touch $@
 
-$(VENV)/.runtime: $(VENV)/.python constraints.txt pyproject.toml
+$(VENV)/.runtime: $(VENV)/.python constraints.txt pyproject.toml setup.py server/overworld/gateway/lane.c
 	@tools/setup.sh runtime
 	@touch $@
 

@@ -272,6 +272,7 @@ class GatewaySettings(_Settings):
     queue_wait_s: float = Field(25.0, gt=0, le=600, description="How long one waits in the queue before 1013.")
     queue_rate_per_s: float = Field(10.0, gt=0, le=10_000, description="How many of them go in when there is room.")
     input_flush_s: float = Field(0.004, ge=0, le=0.1, description="Inputs are gathered this long on their way.")
+    lane: bool = Field(True, description="Serve sockets by compiled code, where it was built.")
     link_timeout_s: float = Field(3.0, gt=0, le=60, description="Opening a link to a worker, handshake and all.")
     drain_s: float = Field(5.0, ge=0, le=300, description="A stopping gateway spreads its closes over this long.")
 

@@ -229,6 +229,7 @@ gateway_queue_length = Gauge("overworld_gateway_queue_length", "New players who 
 gateway_queued_total = Counter("overworld_gateway_queued", "New players who had to wait for room")
 gateway_sockets = Gauge("overworld_gateway_sockets", "Game sockets open")
 gateway_sessions = Gauge("overworld_gateway_sessions", "Sessions, by state", ["state"])
+gateway_lane_sessions = Gauge("overworld_gateway_lane_sessions", "Sessions whose sockets compiled code serves")
 gateway_behind = Gauge("overworld_gateway_behind", "Sessions that get no updates until they have read what they have")
 gateway_backlog_bytes = Gauge("overworld_gateway_backlog_bytes", "Bytes sent to clients that the kernel has not taken")
 gateway_cells = Gauge("overworld_gateway_cells", "Cells that somebody here looks at")

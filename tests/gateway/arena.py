@@ -26,7 +26,9 @@ WAIT_S = 15.0
 class Arena:
     """One world. Everything started in it is closed with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, lane: bool = True) -> None:
+        """`lane`: whether its gateways use compiled code for sockets."""
+        self.lane = lane
         self.contract = contract_of(Meadow(), "test", seed=7)
         self.redis = MemoryRedis()
         self.world = SharedWorld()
@@ -55,11 +57,13 @@ class Arena:
             "drain_s": 0.05,
             "name": f"gateway-{len(self.gateways)}",
             "host": "127.0.0.1",
+            "lane": self.lane,
             **settings,
         }
         gateway = Gateway(GatewaySettings(**given), self.contract, MemoryDirectory(self.redis), KEY)
         self.gateways.append(gateway)
         await gateway.start()
+        assert (gateway.players.lane is not None) == self.lane, "lane.c was not built: make setup does it"
         return gateway
 
     def names_of(self, shard: int, count: int) -> list[str]:

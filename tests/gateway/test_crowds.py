@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from overworld.gateway.crowds import Budget, Crowds, Party
-from overworld.gateway.fanout import HEADROOM_BYTES, Fanout
-from overworld.gateway.ticks import Tick
+from overworld.gateway.fanout import Fanout
+from overworld.gateway.outbox import HEADROOM_BYTES
+from overworld.gateway.ticks import NO_ACKS, Tick
 from overworld.gateway.views import Viewer, Views
 from overworld.wire.cells import Streams
 from overworld.world.grid import Grid
@@ -47,7 +48,7 @@ def places_in(frame: bytes) -> list[int]:
 def tick(number: int, told: Streams | None, focuses: list[tuple[int, int]] | None = None, size: int = 0) -> Tick:
     cells = np.array([MIDDLE], np.uint32)
     return Tick(
-        0, 1, number, 0, cells, np.array([0, size]), bytes(size), [], [], [], [], [], [], [], told, focuses or []
+        0, 1, number, 0, cells, np.array([0, size]), bytes(size), [], NO_ACKS, [], [], [], [], [], told, focuses or []
     )  # fmt: skip
 
 

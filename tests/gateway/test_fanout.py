@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from overworld.errors import LinkError
-from overworld.gateway.fanout import HEADROOM_BYTES, Fanout
+from overworld.gateway.fanout import Fanout
+from overworld.gateway.lane import Lane
+from overworld.gateway.outbox import HEADROOM_BYTES
 from overworld.gateway.ticks import decode
 from overworld.gateway.views import Viewer, Views
 from overworld.wire.v1.link_pb2 import TickOutput, Watch
@@ -40,9 +42,9 @@ class Seat:
 class Deployment:
     """Model shards behind a fan-out, with outputs and watches that may be on their way."""
 
-    def __init__(self) -> None:
+    def __init__(self, lane: Lane | None = None) -> None:
         self.views = Views(GRID)
-        self.fanout = Fanout(self.views)
+        self.fanout = Fanout(self.views, lane=lane)
         self.shards = [ModelShard(GRID, shard) for shard in SHARDS]
         self.outputs: list[deque[TickOutput]] = [deque() for _ in SHARDS]
         self.watches: list[deque[Watch]] = [deque() for _ in SHARDS]

@@ -10,7 +10,7 @@ from overworld.client.mirror import Mirror
 from overworld.game import Interest, contract_of
 from overworld.gateway.crowds import Budget
 from overworld.gateway.fanout import Fanout
-from overworld.gateway.ticks import Tick
+from overworld.gateway.ticks import NO_ACKS, Tick
 from overworld.gateway.views import Viewer, Views
 from overworld.gateway.welcome import Welcomes
 from overworld.settings import GatewaySettings, load
@@ -89,8 +89,8 @@ class Crowd:
         focuses = list(zip(sessions.tolist(), places.tolist(), strict=True))
         keyframes = [(cell, ready.get(cell, b"")) for cell in self.asked]
         return Tick(
-            0, 1, core.tick, 0, updates.cells, updates.offsets, updates.data, keyframes, [], views, owns, [], [], [],
-            core.streams, focuses, core.populations,
+            0, 1, core.tick, 0, updates.cells, updates.offsets, updates.data, keyframes, NO_ACKS, views, owns, [], [],
+            [], core.streams, focuses, core.populations,
         )  # fmt: skip
 
     def late(self) -> list[int]:

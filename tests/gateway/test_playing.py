@@ -10,7 +10,7 @@ from overworld.wire.v1.link_pb2 import LinkMessage
 from overworld.world.home import home_shard
 from tests.gateway.arena import Arena, drops, until
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.parametrize("lane", [True, False], ids=["lane", "plain"])]
 
 
 class TestLogin:

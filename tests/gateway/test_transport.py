@@ -13,6 +13,8 @@ from overworld.gateway.codes import CloseCode
 from overworld.gateway.connection import Connection
 from overworld.gateway.desk import Desk
 from overworld.gateway.inputs import Forward
+from overworld.gateway.lane import LaneLine
+from overworld.gateway.lane_library import Track
 from overworld.gateway.message import MessageLimits
 from overworld.gateway.transport import Transport
 from overworld.settings import GatewaySettings
@@ -43,6 +45,22 @@ class Pipe:
 
     def pong(self, payload: bytes) -> None:
         """There is no such thing here."""
+
+    @property
+    def way(self) -> None:
+        return None
+
+    def enter_lane(self, line: LaneLine) -> None:
+        raise AssertionError("it has no way")
+
+    def leave_lane(self, track: Track) -> None:
+        raise AssertionError("it has no way")
+
+    def feed(self, data: bytes) -> bool:
+        raise AssertionError("it has no way")
+
+    def write(self, data: bytes) -> None:
+        raise AssertionError("it has no way")
 
     def close(self, code: int, reason: str) -> None:
         self.closed = (code, reason)

@@ -18,7 +18,7 @@ from overworld.wire.v1 import client_pb2 as pb
 from tests.gateway.arena import Arena, closes, until
 from tests.gateway.raw_client import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, RawClient, frame_bytes, upgrade
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.parametrize("lane", [True, False], ids=["lane", "plain"])]
 
 SMALL_BUFFERS = {"backlog_bytes_max": 16_384, "backlog_bytes_low": 4096, "kernel_buffer_bytes": 8192}
 PING_MESSAGE = pb.ClientMessage(ping=pb.Ping(nonce=7)).SerializeToString()

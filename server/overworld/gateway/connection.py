@@ -11,6 +11,7 @@ from overworld.gateway import pieces
 from overworld.gateway.codes import CloseCode
 from overworld.gateway.desk import Desk
 from overworld.gateway.inputs import Forward
+from overworld.gateway.lane import Lane, LaneLine
 from overworld.gateway.limits import TokenBucket
 from overworld.gateway.message import MessageReader, Opcode
 from overworld.gateway.session import (
@@ -51,7 +52,8 @@ class Connection:
         self._desk = desk
         self._reader = MessageReader(desk.message_limits)
         rate = settings.messages_per_second_max
-        self._bucket = TokenBucket(rate, rate * BURST_S, now_s)
+        self._bucket: TokenBucket | LaneLine = TokenBucket(rate, rate * BURST_S, now_s)
+        self._line: LaneLine | None = None
         self._heard_s = now_s
         self._pinged = False
         self._choked = False
@@ -116,6 +118,7 @@ class Connection:
     def on_paused(self) -> None:
         """The client does not read what it is sent."""
         self._choked = True
+        self.leave_lane()
         if self.viewer is not None and not self.viewer.behind:
             self.viewer.behind = True
             self._behind_s = self._desk.now_s()
@@ -134,6 +137,51 @@ class Connection:
             self._desk.suspect(self.session.player, code)
         self._leave()
         self._desk.gone(self)
+
+    # ------------------------------------------------------------ the lane
+
+    @property
+    def in_lane(self) -> bool:
+        """Whether compiled code reads it and writes to it."""
+        return self._line is not None
+
+    def enter_lane(self, lane: Lane) -> None:
+        """Into it, where that is possible now. Only while it plays."""
+        way = self.socket.way if self.socket is not None and not self._closed and not self._choked else None
+        if way is None or self._line is not None or self.viewer is None or not isinstance(self._bucket, TokenBucket):
+            return
+        session, (descriptor, track) = self.session, way
+        line = lane.enter(self, descriptor, session.session, session.line, self._bucket, track, self._desk.now_s())
+        if line is None:
+            return
+        self._line = self._bucket = session.line = line
+        line.serve(session.shard if session.serving else -1)
+        self.viewer.slot = line.slot
+        assert self.socket is not None
+        self.socket.enter_lane(line)
+
+    def leave_lane(self) -> None:
+        """Out of it, where it is in it; all goes on the other way."""
+        line, self._line = self._line, None
+        if line is None:
+            return
+        self._heard_s = max(self._heard_s, line.heard_s)
+        self.session.line, self._bucket, track = line.leave()
+        if self.viewer is not None:
+            self.viewer.slot = -1
+        if self.socket is not None:
+            self.socket.leave_lane(track)
+
+    def on_raw(self, line: LaneLine, data: bytes) -> None:
+        """Bytes that are not for the lane. Empty: nothing more can be read, and the socket is to find out why."""
+        here = line is self._line
+        if (not data and here) or (data and self.socket is not None and not self.socket.feed(data)):
+            self.leave_lane()
+
+    def on_left(self, line: LaneLine, data: bytes) -> None:
+        """Bytes that the kernel did not take."""
+        if self.socket is not None and (line is self._line or not self._closed):
+            self.socket.write(data)
 
     # ------------------------------------------------------------ from the desk
 
@@ -188,6 +236,9 @@ class Connection:
         """What time alone brings; called a few times a second."""
         settings = self._desk.settings
         silent_s = now_s - self._heard_s
+        if self._line is not None and silent_s * 2 > settings.idle_s and self._line.heard_s > self._heard_s:
+            self._heard_s, self._pinged = self._line.heard_s, False
+            silent_s = now_s - self._heard_s
         try:
             self._reader.check(now_s)
             if now_s >= self.session.deadline_s:
@@ -231,6 +282,7 @@ class Connection:
         self._tell_span("session.join", {"resumed": bool(self._resumed)})
         self.viewer = Viewer(session.session, self.socket.send, session.acked)
         self._desk.admit(self.viewer)
+        self._desk.enter_lane(self)
 
     def _settle(self) -> None:
         """Set the viewer aside, or take it back, whichever the socket said last."""
@@ -242,10 +294,12 @@ class Connection:
         if not self._choked:
             self._set_aside = False
             self._desk.resume(self.viewer)
+            self._desk.enter_lane(self)
 
     def _leave(self, detach: bool = True) -> None:
         if self._closed:
             return
+        self.leave_lane()
         self._closed = True
         if self._resumed is not None:
             name = "session.resumed" if self._resumed else "session"

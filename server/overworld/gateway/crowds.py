@@ -53,6 +53,7 @@ _NONE: Ints = np.zeros(0, np.int64)
 class Watcher(Protocol):
     """A viewer, as far as a party needs to know it."""
 
+    slot: int
     extra: bytes
     send: Callable[[bytearray, int], None]
 

@@ -64,6 +64,9 @@ class Desk(Protocol):
     def admit(self, viewer: Viewer) -> None:
         """The session plays: ticks go to this viewer."""
 
+    def enter_lane(self, connection: Connection) -> None:
+        """It plays, and its socket reads: compiled code may serve it from now on."""
+
     def pause(self, viewer: Viewer) -> None:
         """The viewer's client does not read."""
 

@@ -12,12 +12,11 @@ import numpy as np
 
 from overworld import telemetry
 from overworld.gateway import pieces
-from overworld.gateway.crowds import Budget, Crowds, hand_out
+from overworld.gateway.crowds import Budget, Crowds
+from overworld.gateway.lane import Lane
+from overworld.gateway.outbox import HEADROOM_BYTES, Outbox
 from overworld.gateway.ticks import Tick
 from overworld.gateway.views import Group, Viewer, Views
-
-HEADROOM_BYTES = 14
-"""Room before a frame for the socket library to write its header in place."""
 
 _ROOM = bytes(HEADROOM_BYTES)
 _NOTHING = b""
@@ -37,11 +36,13 @@ class _Plan:
 class Fanout:
     """Sends ticks to viewers. Nothing here waits."""
 
-    def __init__(self, views: Views, budget: Budget | None = None) -> None:
+    def __init__(self, views: Views, budget: Budget | None = None, lane: Lane | None = None) -> None:
         self._views = views
         self._crowds = Crowds(budget) if budget is not None and budget.bytes_per_s else None
         self._newest: dict[int, tuple[int, int]] = {}
         self._plans: dict[int, _Plan] = {}
+        self._lane = lane
+        self._outbox = Outbox(lane)
         self.viewers: dict[int, Viewer] = {}
         """Viewers by session."""
 
@@ -62,10 +63,13 @@ class Fanout:
         for session, place in tick.focuses:
             if session in self.viewers:
                 self._views.refocus(self.viewers[session], place)
-        self._give_keyframes(tick)
-        addressed += self._give_acks(tick)
+        addressed += self._give_keyframes(tick)
+        acks = pieces.AckPieces(tick.shard, tick.tick)
+        addressed += self._give_acks(tick, acks)
         addressed += self._give_owns(tick)
+        self._outbox.take_own(addressed)
         self._send(tick, now_s)
+        telemetry.gateway_frame_bytes_total.inc(self._outbox.flush(acks.tail))
         self._send_rest(addressed)
 
     # ------------------------------------------------------------ a viewer reads too slowly, or reads again
@@ -108,18 +112,25 @@ class Fanout:
                 moved.append(viewer)
         return moved
 
-    def _give_keyframes(self, tick: Tick) -> None:
+    def _give_keyframes(self, tick: Tick) -> list[Viewer]:
+        addressed: list[Viewer] = []
         for cell, keyframe in tick.keyframes:
             ready = self._views.keyframe(cell)
             if ready:
                 piece = pieces.entered(cell) + keyframe
                 for viewer in ready:
                     viewer.extra += piece
+                addressed += ready
+        return addressed
 
-    def _give_acks(self, tick: Tick) -> list[Viewer]:
+    def _give_acks(self, tick: Tick, acks: pieces.AckPieces) -> list[Viewer]:
         addressed = []
-        acks = pieces.AckPieces(tick.shard, tick.tick)
-        for session, seq in tick.acks:
+        sessions, seqs = tick.acks
+        if self._lane is not None and len(self._lane):
+            others = self._lane.acks(sessions, seqs)
+        else:
+            others = list(zip(sessions.tolist(), seqs.tolist(), strict=True))
+        for session, seq in others:
             viewer = self.viewers.get(session)
             if viewer is None:
                 continue
@@ -163,7 +174,7 @@ class Fanout:
             at += runs
             shared = len(frame) - HEADROOM_BYTES
             group.bytes += shared
-            total += hand_out(frame, HEADROOM_BYTES, group.viewers) + len(group.viewers) * shared
+            total += self._outbox.add(frame, group.viewers) + len(group.viewers) * shared
             frames += len(group.viewers)
         telemetry.gateway_frames_total.inc(frames)
         telemetry.gateway_frame_bytes_total.inc(total)
@@ -186,12 +197,12 @@ class Fanout:
             shared = len(frame) - HEADROOM_BYTES
             if group.parties is None:
                 frame += every
-                total += hand_out(frame, HEADROOM_BYTES, group.viewers)
+                total += self._outbox.add(frame, group.viewers)
                 total += len(group.viewers) * (len(frame) - HEADROOM_BYTES)
             else:
                 for party in group.parties.values():
                     mine = frame + crowds.boosts(party, tick.shard, lanes, shared, len(every), now_s)
-                    total += hand_out(mine, HEADROOM_BYTES, party.viewers)
+                    total += self._outbox.add(mine, party.viewers)
                     total += len(party.viewers) * (len(mine) - HEADROOM_BYTES)
             frames += len(group.viewers)
         crowds.count(lanes)

@@ -8,24 +8,24 @@ from collections import Counter, OrderedDict
 class TokenBucket:
     """Admits `per_second` on average and `burst` at once."""
 
-    __slots__ = ("_at_s", "_burst", "_per_second", "_tokens")
+    __slots__ = ("_burst", "_per_second", "taken_s", "tokens")
 
     def __init__(self, per_second: float, burst: float, now_s: float) -> None:
         self._per_second = per_second
         self._burst = burst
-        self._tokens = burst
-        self._at_s = now_s
+        self.tokens = burst
+        self.taken_s = now_s
 
     def take(self, now_s: float) -> bool:
         """True where one more is within the limit."""
-        tokens = self._tokens + max(0.0, now_s - self._at_s) * self._per_second
+        tokens = self.tokens + max(0.0, now_s - self.taken_s) * self._per_second
         if tokens > self._burst:
             tokens = self._burst
-        self._at_s = now_s
+        self.taken_s = now_s
         if tokens < 1.0:
-            self._tokens = tokens
+            self.tokens = tokens
             return False
-        self._tokens = tokens - 1.0
+        self.tokens = tokens - 1.0
         return True
 
 

@@ -32,17 +32,18 @@ def varint(number: int) -> bytes:
 class AckPieces:
     """Acks of one tick of one shard: they differ in the input number alone."""
 
-    __slots__ = ("_heads", "_tail")
+    __slots__ = ("_heads", "tail")
 
     def __init__(self, shard: int, tick: int) -> None:
-        self._tail = _SHARD_TAG + varint(shard) + _TICK_TAG + varint(tick)
-        sizes = (1 + seq_bytes + len(self._tail) for seq_bytes in range(6))
+        self.tail = _SHARD_TAG + varint(shard) + _TICK_TAG + varint(tick)
+        """What all of them end with."""
+        sizes = (1 + seq_bytes + len(self.tail) for seq_bytes in range(6))
         self._heads = [_ACK_TAG + varint(size) + _SEQ_TAG for size in sizes]
 
     def piece(self, seq: int) -> bytes:
         """The ack of the inputs up to `seq`."""
         number = varint(seq)
-        return self._heads[len(number)] + number + self._tail
+        return self._heads[len(number)] + number + self.tail
 
 
 def head(shard: int, epoch: int, tick: int, tick_interval_us: int) -> bytes:

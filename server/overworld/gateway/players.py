@@ -16,12 +16,15 @@ from overworld import telemetry, tracing
 from overworld.errors import LinkError, StoreError, WireError
 from overworld.gateway import pieces
 from overworld.gateway.codes import CloseCode, worker_reason
-from overworld.gateway.connection import Connection
+from overworld.gateway.connection import BURST_S, Connection
 from overworld.gateway.crowds import Budget
+from overworld.gateway.descriptors import lane_places
 from overworld.gateway.fanout import Fanout
 from overworld.gateway.goodbyes import Goodbye, Goodbyes
 from overworld.gateway.inputs import Forward, InputColumns, InputRules
 from overworld.gateway.join_queue import JoinQueue
+from overworld.gateway.lane import Lane, LaneLimits, open_lane
+from overworld.gateway.lane_reader import LaneReader
 from overworld.gateway.message import MessageLimits
 from overworld.gateway.routing import Routing
 from overworld.gateway.session import Attach, Detach, Session, SessionRules, SessionState
@@ -87,7 +90,15 @@ class Players:
         self._queue: JoinQueue[Connection] = JoinQueue(settings.queue_places_max, settings.queue_rate_per_s)
         self._full_interval_us = round(contract.grid.tick_interval_us * settings.full_dilation)
         self.suspicion = Suspicion()
-        self._fanout = Fanout(self._views, budget)
+        rate = float(settings.messages_per_second_max)
+        limits = LaneLimits(settings.inputs_waiting_max, settings.message_bytes_max, rate, rate * BURST_S)
+        self.lane: Lane | None = open_lane(contract, limits) if settings.lane else None
+        """None where there is none."""
+        self._lane_places = lane_places(settings.sockets_max) if self.lane is not None else 0
+        self._reader: LaneReader | None = None
+        if self.lane is not None:
+            self._reader = LaneReader(self._loop, self.lane, settings.input_flush_s, self._inputs_came)
+        self._fanout = Fanout(self._views, budget, self.lane)
         self._connections: dict[Connection, None] = {}
         self._sessions: dict[int, Connection] = {}
         self._inputs: dict[int, InputColumns] = {}
@@ -135,7 +146,10 @@ class Players:
         telemetry.gateway_queue_length.set(len(self._queue))
         backlogs = [c.socket.backlog_bytes for c in self._connections if c.socket is not None]
         telemetry.gateway_backlog_bytes.set(sum(backlogs))
-        waiting = max((c.session.inputs_waiting for c in self._connections), default=0)
+        waiting = max((c.session.inputs_waiting for c in self._connections if not c.in_lane), default=0)
+        if self.lane is not None:
+            waiting = max(waiting, self.lane.waiting_most)
+            telemetry.gateway_lane_sessions.set(len(self.lane))
         fills = {
             "session_inputs": waiting / self.settings.inputs_waiting_max,
             "socket_bytes": max(backlogs, default=0) / self.settings.backlog_bytes_max,
@@ -154,6 +168,12 @@ class Players:
             check.cancel()
         await asyncio.gather(*self._token_checks, return_exceptions=True)
         await self.routing.close()
+        if self._reader is not None and self.lane is not None:
+            self._reader.close()
+            for connection in self._connections:
+                connection.leave_lane()
+            self.lane.close()
+            self._reader = self.lane = None
 
     # ------------------------------------------------------------ Desk
 
@@ -260,6 +280,11 @@ class Players:
     def admit(self, viewer: Viewer) -> None:
         """The session plays: ticks go to this viewer."""
         self._fanout.viewers[viewer.session] = viewer
+
+    def enter_lane(self, connection: Connection) -> None:
+        """It plays, and its socket reads."""
+        if self.lane is not None and len(self.lane) < self._lane_places:
+            connection.enter_lane(self.lane)
 
     def pause(self, viewer: Viewer) -> None:
         """The viewer's client does not read."""
@@ -435,6 +460,16 @@ class Players:
         telemetry.gateway_input_batch.observe(len(columns))
         telemetry.gateway_inputs_total.inc(len(columns))
         link.send(columns.take())
+
+    def _inputs_came(self, shard: int, count: int, inputs: LinkMessage) -> None:
+        """Through the lane. Where the worker cannot be reached they stay with their sessions."""
+        # What came the other way came before.
+        self._flush_inputs(shard)
+        link = self.routing.link_of(shard)
+        if link is not None:
+            telemetry.gateway_input_batch.observe(count)
+            telemetry.gateway_inputs_total.inc(count)
+            link.send(inputs)
 
     def _flush_watches_soon(self) -> None:
         if not self._watches_due:

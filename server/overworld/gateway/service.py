@@ -96,7 +96,8 @@ class Gateway:
         self.http_port = await self._serve(pages.app, settings.http_host, settings.http_port, "page")
         internal = internal_app(self._readiness, self._measure, self._admin(players))
         self.internal_port = await self._serve(internal, settings.internal_host, settings.internal_port, "internal")
-        self._sockets = SocketServer(self._policy(), _socket_limits(settings), lambda: Connection(players))
+        follow = players.lane.follow if players.lane is not None else None
+        self._sockets = SocketServer(self._policy(), _socket_limits(settings), lambda: Connection(players), follow)
         await self._sockets.start(settings.host, settings.port)
         self._run(players.routing.run())
         self._run(self._sweep())
@@ -104,7 +105,7 @@ class Gateway:
         self._ready = True
         contract = self._contract
         telemetry.process.labels("gateway", __version__, contract.title, str(contract.title_version)).set(1)
-        log.info("gateway_started", name=self.name, port=self.port, http_port=self.http_port)
+        log.info("gateway_started", name=self.name, port=self.port, http_port=self.http_port, lane=follow is not None)
 
     async def stop(self) -> bool:
         """Accept nobody, tell everybody, close sockets spread over `drain_s`, and end. False where sockets were left

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import enum
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from overworld.errors import WireError
 from overworld.gateway.codes import CloseCode
 from overworld.gateway.inputs import Forward, InputRules
+from overworld.gateway.line import InputLine, Line
 from overworld.gateway.tokens import Login, ResumeTokens, Verifier
 from overworld.gateway.welcome import PROTOCOL
 from overworld.wire.v1 import client_pb2 as pb
@@ -147,9 +147,8 @@ class Session:
         """When the player left the shard that served it; None while it is not between shards."""
         self._after = (0, 0)
         self._resume = False
-        self._last_sent = 0
-        self._applied = 0
-        self._waiting: deque[Forward] = deque()
+        self.line: Line = InputLine()
+        """The numbering of its inputs."""
         self._told = False
         self._stalled = False
         """The worker's own word, and the last it gave: that its shard stands still."""
@@ -160,7 +159,7 @@ class Session:
     @property
     def inputs_waiting(self) -> int:
         """Inputs sent and not yet acked."""
-        return len(self._waiting)
+        return self.line.waiting
 
     # ------------------------------------------------------------ from the client
 
@@ -202,18 +201,18 @@ class Session:
     def input(self, message: pb.Input) -> Forward | None:
         """One input of the client; only while PLAYING. What is to be forwarded now. Raises WireError."""
         values = self._rules.inputs.check(message.kind, message.values)
-        seq = message.seq
-        if seq != self._last_sent + 1:
-            if seq <= self._last_sent:
+        seq, line = message.seq, self.line
+        last_sent = line.last_sent
+        if seq != last_sent + 1:
+            if seq <= last_sent:
                 self.duplicates += 1
                 return None
-            text = f"input {seq} after input {self._last_sent}"
+            text = f"input {seq} after input {last_sent}"
             raise WireError(CloseCode.INPUT_GAP, text)
-        if len(self._waiting) >= self._rules.inputs_waiting_max:
+        if line.waiting >= self._rules.inputs_waiting_max:
             raise WireError(CloseCode.POLICY, f"more than {self._rules.inputs_waiting_max} inputs wait to be applied")
         item = Forward(seq, message.kind, message.seen_tick, values, message.due_tick)
-        self._last_sent = seq
-        self._waiting.append(item)
+        line.push(item)
         return item if self.serving else None
 
     # ------------------------------------------------------------ from the token ledger and the worker
@@ -256,7 +255,8 @@ class Session:
         """
         if not self.attached or self.shard != from_shard:
             return ()
-        self.attached = self.serving = False
+        self.attached = False
+        self._serve(False)
         self.shard, self._after = to_shard, (from_shard, number)
         if self.moving_since_s is None:
             self.moving_since_s = now_s
@@ -268,7 +268,8 @@ class Session:
     def lost(self, now_s: float) -> None:
         """The shard's worker cannot be reached any more."""
         if self.attached:
-            self.attached = self.serving = False
+            self.attached = False
+            self._serve(False)
             if self.state is SessionState.PLAYING:
                 self._unserve(now_s)
 
@@ -279,15 +280,15 @@ class Session:
         effects: list[Effect] = []
         if self.state is SessionState.ATTACHING:
             self.state, self._resume = SessionState.PLAYING, True
-            self._last_sent = self._applied = last_seq
+            self.line = InputLine(last_seq)
             effects.append(Greet(last_seq))
-        elif last_seq < self._applied:
+        elif last_seq < self.line.applied:
             # Only a world without a journal goes back. Its inputs cannot be numbered on.
             return (*self.end(leaving=False), Close(CloseCode.SESSION_OVER, "the world went back in time"))
         else:
             self.acked(last_seq)
-            effects += self._waiting
-        self.serving = True
+            effects += self.line.kept()
+        self._serve(True)
         self._after, self.moving_since_s = (0, 0), None
         if self._told or self._stalled:
             # Whoever said that its shard stands still may be gone: the one who serves now cannot know what was told.
@@ -298,10 +299,7 @@ class Session:
 
     def acked(self, seq: int) -> None:
         """The worker has applied the inputs up to `seq`."""
-        self._applied = seq
-        waiting = self._waiting
-        while waiting and waiting[0].seq <= seq:
-            waiting.popleft()
+        self.line.acked(seq)
 
     def refused(self, code: int, reason: str) -> Effects:
         """The worker will not have the session, or says that its socket must be closed."""
@@ -348,11 +346,16 @@ class Session:
     def end(self, leaving: bool) -> Effects:
         """The socket is gone, or will be. `leaving`: the player said goodbye."""
         here = self.attached or self.moving_since_s is not None
-        self.attached = self.serving = False
+        self.attached = False
+        self._serve(False)
         self.moving_since_s = None
         self.state = SessionState.OVER
         self.deadline_s = math.inf
         return (Detach(self.shard, leaving),) if here else ()
+
+    def _serve(self, serving: bool) -> None:
+        self.serving = serving
+        self.line.serve(self.shard if serving else -1)
 
     def _unserve(self, now_s: float) -> None:
         self._unserved_s = now_s

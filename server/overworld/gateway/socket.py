@@ -31,8 +31,11 @@ from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-de
 
 from overworld import telemetry
 from overworld.errors import SettingsError
+from overworld.gateway.busy import Busy
 from overworld.gateway.codes import CloseCode, reason_bytes
-from overworld.gateway.handshake import RETRY_AFTER_S, UpgradePolicy
+from overworld.gateway.handshake import UpgradePolicy
+from overworld.gateway.lane import LaneLine
+from overworld.gateway.lane_library import Track
 from overworld.gateway.limits import AddressCounts
 from overworld.gateway.message import Opcode
 
@@ -43,11 +46,7 @@ LINGER_S = 1.0
 """How long a closed socket waits for the client's answer before it is torn down."""
 _READ_BUFFER_BYTES = 4096
 _CLOSE = int(Opcode.CLOSE)
-_BUSY_WAIT_S = 0.5
-_BUSY = (
-    f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_S}\r\n"
-    "Content-Length: 0\r\nConnection: close\r\n\r\n"
-).encode()
+_BINARY = cast("WSMsgType", int(Opcode.BINARY))
 
 # The library's own log would write a line for every hostile client. What matters is counted, and logged once.
 _quiet = logging.getLogger("overworld.gateway.picows")
@@ -94,6 +93,8 @@ class GameSocket(WSListener):
         self._transport: WSTransport | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._closing = False
+        self._reader: _Followed | None = None
+        self._line: LaneLine | None = None
         self.address = address
         """The client's IP address."""
         self.send: Callable[[bytearray, int], None] = _unopened
@@ -113,11 +114,13 @@ class GameSocket(WSListener):
         """Make the client's library answer."""
         if self._transport is not None:
             self._transport.send_ping()
+            self._note_backlog()
 
     def pong(self, payload: bytes) -> None:
         """Answer a ping."""
         if self._transport is not None:
             self._transport.send_pong(payload)
+            self._note_backlog()
 
     def close(self, code: int, reason: str) -> None:
         """Say why, wait a little for the client's answer, and tear the socket down."""
@@ -128,6 +131,60 @@ class GameSocket(WSListener):
         self._transport.send_close(code, reason_bytes(reason))  # type: ignore[arg-type]
         self._linger = asyncio.get_running_loop().call_later(LINGER_S, self._abort)
 
+    # ------------------------------------------------------------ the lane
+
+    def follow(self, reader: _Followed) -> None:
+        """Who reads it, and knows where its bytes stand."""
+        self._reader = reader
+
+    @property
+    def way(self) -> tuple[int, Track] | None:
+        """Its descriptor and where its bytes stand; None where it cannot be read but here."""
+        if self._transport is None or self._closing or self._reader is None or self._reader.track is None:
+            return None
+        tcp = self._transport.underlying_transport
+        if tcp.get_extra_info("ssl_object") is not None:
+            return None
+        return int(tcp.get_extra_info("socket").fileno()), self._reader.track
+
+    def enter_lane(self, line: LaneLine) -> None:
+        """From now on the lane reads it, and writes to it what is not sent here."""
+        assert self._transport is not None
+        self._line = line
+        self._transport.underlying_transport.pause_reading()
+        self._note_backlog()
+
+    def leave_lane(self, track: Track) -> None:
+        """It is read here again. `track`: where its bytes stand."""
+        self._line = None
+        if self._reader is not None:
+            self._reader.track = track
+        if self._transport is not None and not self._transport.underlying_transport.is_closing():
+            self._transport.underlying_transport.resume_reading()
+
+    def feed(self, data: bytes) -> bool:
+        """Bytes of the client that the lane has read. False where it is read no more: a close is under way."""
+        transport = self._transport
+        if transport is not None and self._reader is not None and not transport.is_disconnected:
+            self._reader.feed(data)
+            self._note_backlog()
+        return transport is not None and not (transport.is_close_frame_sent or transport.is_disconnected)
+
+    def write(self, data: bytes) -> None:
+        """Bytes of frames that the kernel did not take."""
+        if self._transport is not None and not self._transport.is_disconnected:
+            self._transport.underlying_transport.write(data)
+            self._note_backlog()
+
+    def _note_backlog(self) -> None:
+        if self._line is not None:
+            self._line.block(self.backlog_bytes > 0)
+
+    def _send_beside(self, frame: bytearray, offset: int) -> None:
+        assert self._transport is not None
+        self._transport.send_reuse_external_bytearray(_BINARY, frame, offset)
+        self._note_backlog()
+
     # ------------------------------------------------------------ picows
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -135,7 +192,10 @@ class GameSocket(WSListener):
         self._transport = transport
         tcp = transport.underlying_transport
         tcp.set_write_buffer_limits(high=self._limits.backlog_bytes_max, low=self._limits.backlog_bytes_low)
-        self.send = partial(transport.send_reuse_external_bytearray, cast("WSMsgType", int(Opcode.BINARY)))
+        if self._reader is not None:
+            self.send = self._send_beside
+        else:
+            self.send = partial(transport.send_reuse_external_bytearray, _BINARY)
         self._handler.on_open(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -200,7 +260,15 @@ def _unopened(frame: bytearray, offset: int) -> None:  # noqa: ARG001 - stands i
 class SocketServer:
     """Listens, judges upgrades, and makes a `GameSocket` of each that passes."""
 
-    def __init__(self, policy: UpgradePolicy, limits: SocketLimits, make_handler: Callable[[], SocketHandler]) -> None:
+    def __init__(
+        self,
+        policy: UpgradePolicy,
+        limits: SocketLimits,
+        make_handler: Callable[[], SocketHandler],
+        follow: Callable[[Track, bytes], None] | None = None,
+    ) -> None:
+        """`follow` keeps a track of a client's bytes, so that a lane can read on; None where there is no lane."""
+        self._follow = follow
         self._policy = policy
         self._limits = limits
         self._make_handler = make_handler
@@ -215,7 +283,7 @@ class SocketServer:
         """Listen. Raises SettingsError where the port cannot be had."""
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(lambda: _Accepted(self), host, port, backlog=1024)
+            self._server = await loop.create_server(self._accept, host, port, backlog=1024)
         except OSError as error:
             raise SettingsError(
                 f"the game socket's port {host}:{port} cannot be had: {error.strerror or error}"
@@ -264,6 +332,9 @@ class SocketServer:
     @property
     def _upgraded(self) -> int:
         return self._addresses.total - self._handshakes.total()
+
+    def _accept(self) -> _Accepted:
+        return _Accepted(self) if self._follow is None else _Followed(self, self._follow)
 
     # ------------------------------------------------------------ for _Accepted
 
@@ -348,7 +419,7 @@ class _Accepted(WSProtocol):  # type: ignore[misc]
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if peer else "?"
         if not self._server.may_greet(self._address):
-            busy = _Busy(self._server)
+            busy = Busy(self._server.turn_away)
             transport.set_protocol(busy)
             busy.connection_made(transport)
             return
@@ -379,32 +450,43 @@ class _Accepted(WSProtocol):  # type: ignore[misc]
             self._server.greeted(self._address)
 
 
-class _Busy(asyncio.Protocol):
-    """Tells a connection to come back: after its request, so that the answer is not lost to a reset, or soon."""
+class _Followed(_Accepted):
+    """The same, with an eye on where frames begin: the library does not tell how much of one it holds."""
 
-    def __init__(self, server: SocketServer) -> None:
-        self._server = server
-        self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
+    def __init__(self, server: SocketServer, follow: Callable[[Track, bytes], None]) -> None:
+        super().__init__(server)
+        self._follow = follow
+        self._room = memoryview(b"")
+        self._fresh = True
+        self.track: Track | None = None
+        """None where it is not known: before the upgrade, and for good where its request came in pieces."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        telemetry.gateway_refusals_total.labels("busy").inc()
-        if self._server.turn_away(1):
-            self._timer = asyncio.get_running_loop().call_later(_BUSY_WAIT_S, self._answer)
-        else:
-            self._transport.abort()
+    def get_buffer(self, sizehint: int) -> memoryview:
+        self._room = super().get_buffer(sizehint)
+        return self._room
 
-    def data_received(self, data: bytes) -> None:  # noqa: ARG002 - whatever it asked
-        self._answer()
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(self._room[:nbytes])
+        if self._fresh:
+            self._fresh = False
+            _, end, data = data.partition(b"\r\n\r\n")
+            self.track = Track() if end else None
+        if self.track is not None:
+            self._follow(self.track, data)
+        super().buffer_updated(nbytes)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
-        if self._timer is not None:
-            self._timer.cancel()
-        self._server.turn_away(-1)
+    def feed(self, data: bytes) -> None:
+        """Bytes that were read and followed elsewhere."""
+        rest = memoryview(data)
+        while rest:
+            room = super().get_buffer(-1)
+            size = min(len(room), len(rest))
+            room[:size] = rest[:size]
+            super().buffer_updated(size)
+            rest = rest[size:]
 
-    def _answer(self) -> None:
-        assert self._transport is not None
-        if not self._transport.is_closing():
-            self._transport.write(_BUSY)
-            self._transport.close()
+    def _judge(self, request: WSUpgradeRequest) -> GameSocket | WSUpgradeResponseWithListener:
+        answer = super()._judge(request)
+        if isinstance(answer, GameSocket):
+            answer.follow(self)
+        return answer

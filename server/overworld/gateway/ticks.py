@@ -17,6 +17,8 @@ from overworld.world.interest import Populations
 U32 = npt.NDArray[np.uint32]
 Ints = npt.NDArray[np.int64]
 
+NO_ACKS = np.zeros(0, np.int64), np.zeros(0, np.uint32)
+
 
 @dataclass(frozen=True, slots=True)
 class Tick:
@@ -35,8 +37,8 @@ class Tick:
     updates: bytes
     keyframes: list[tuple[int, bytes]]
     """(cell, piece)"""
-    acks: list[tuple[int, int]]
-    """(session, last input applied)"""
+    acks: tuple[Ints, U32]
+    """sessions int64[n], last inputs applied uint32[n]"""
     views: list[tuple[int, int]]
     """(session, cell it looks from)"""
     owns: list[tuple[int, bytes]]
@@ -69,7 +71,7 @@ def decode(output: TickOutput, grid: Grid) -> Tick:
         update_offsets=_offsets(sizes, len(cells), len(updates)),
         updates=updates,
         keyframes=_cut(_u32(output.keyframe_cells_u32).tolist(), output.keyframe_sizes_u32, output.keyframes),
-        acks=_pairs(output.ack_sessions_i64, output.ack_seqs_u32),
+        acks=_columns(output.ack_sessions_i64, output.ack_seqs_u32),
         views=_pairs(output.view_sessions_i64, output.view_cells_u32),
         owns=_cut(_i64(output.own_sessions_i64), output.own_sizes_u32, output.owns),
         closed=_pairs(output.closed_sessions_i64, output.closed_codes_u32),
@@ -155,9 +157,14 @@ def _cut(keys: list[int], sizes: bytes, data: bytes) -> list[tuple[int, bytes]]:
     return [(key, data[begin:end]) for key, (begin, end) in zip(keys, pairwise(offsets), strict=True)]
 
 
+def _columns(keys: bytes, values: bytes) -> tuple[Ints, U32]:
+    if len(keys) != 2 * len(values) or len(keys) % 8:
+        raise LinkError(f"columns of {len(keys)} and {len(values)} bytes do not belong together")
+    return np.frombuffer(keys, "<i8"), np.frombuffer(values, "<u4")
+
+
 def _pairs(keys: bytes, values: bytes) -> list[tuple[int, int]]:
     if not keys and not values:
         return []
-    if len(keys) != 2 * len(values):
-        raise LinkError(f"columns of {len(keys)} and {len(values)} bytes do not belong together")
-    return list(zip(_i64(keys), _u32(values).tolist(), strict=True))
+    sessions, numbers = _columns(keys, values)
+    return list(zip(sessions.tolist(), numbers.tolist(), strict=True))

@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from overworld.gateway.lane import LaneLine
+from overworld.gateway.lane_library import Track
+
 
 class Transport(Protocol):
     """One peer's way. Nothing here blocks; beyond the backlog's bound it calls `on_paused` and goes on taking bytes."""
@@ -37,6 +40,22 @@ class Transport(Protocol):
 
     def pong(self, payload: bytes) -> None:
         """Answer the peer's ping."""
+
+    @property
+    def way(self) -> tuple[int, Track] | None:
+        """How a lane can serve it: its descriptor, and where the client's bytes stand. None where it cannot."""
+
+    def enter_lane(self, line: LaneLine) -> None:
+        """The lane does so from now on."""
+
+    def leave_lane(self, track: Track) -> None:
+        """It does no longer. `track`: where the client's bytes stand."""
+
+    def feed(self, data: bytes) -> bool:
+        """Bytes of the client that the lane read and has no use for. False where a close is under way."""
+
+    def write(self, data: bytes) -> None:
+        """Bytes of frames of the lane that must wait for the client."""
 
     def close(self, code: int, reason: str) -> None:
         """End it, and tell the peer why: the codes of proto/README.md, whatever carries them."""

@@ -43,10 +43,13 @@ class Viewer:
         "party",
         "send",
         "session",
+        "slot",
     )
 
     def __init__(self, session: int, send: Callable[[bytearray, int], None], acked: Callable[[int], None]) -> None:
         self.session = session
+        self.slot = -1
+        """Its place in the lane; -1 while it is not in it."""
         self.send = send
         """Sends a buffer from an offset on, as one message; what stands before the offset is room for a header."""
         self.acked = acked
