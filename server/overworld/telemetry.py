@@ -114,6 +114,7 @@ tick_late_seconds = Histogram("overworld_tick_late_seconds", "How late ticks beg
 ticks_total = Counter("overworld_ticks", "Ticks run, of all shards of this process")
 dilation = Gauge("overworld_dilation", "How many times longer than the title's a tick lasts now; 1 as a rule")
 dilation_changes_total = Counter("overworld_dilation_changes", "Times a tick got longer or shorter", ["to"])
+worker_busy = Gauge("overworld_worker_busy", "Part of the time in which a worker runs, or waits for a core; 0 to 1")
 gateway_lag_seconds = Gauge("overworld_gateway_lag_seconds", "How far the slowest gateway is behind a worker's ticks")
 ticks_skipped_total = Counter("overworld_ticks_skipped", "Ticks not run because the shard was too far behind")
 ticks_released_total = Counter("overworld_ticks_released", "Ticks whose results were sent to gateways")

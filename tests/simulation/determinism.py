@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
+from overworld.link import busy
 from tests.simulation.loop import SimulatedLoop
 
 WALL_START_S = 1_700_000_000
@@ -36,6 +37,8 @@ def determined(loop: SimulatedLoop, seed: int) -> Iterator[None]:
         (time, "monotonic"): loop.time,
         (time, "monotonic_ns"): lambda: int(loop.time() * 1e9),
         (time, "thread_time_ns"): work_ns,
+        (time, "process_time"): lambda: loop.time() / 2,
+        (busy, "waits_of"): lambda _thread: lambda: 0.0,
         (time, "time"): lambda: WALL_START_S + loop.time(),
         (time, "time_ns"): lambda: int((WALL_START_S + loop.time()) * 1e9),
         (secrets, "token_bytes"): lambda n=32: chance.randbytes(n),

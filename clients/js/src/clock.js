@@ -89,7 +89,7 @@ export class TickClock {
 
   /**
    * @param {number} tick
-   * @param {number} tick_interval_us
+   * @param {number} tick_interval_us how long it lasts, until the next one
    * @param {number} now_ms when it arrived
    * @returns {boolean} whether the timeline had to start anew (first tick, pause, long loss)
    */
@@ -99,9 +99,10 @@ export class TickClock {
       this.release(now_ms)
       this.#lateness = []
     }
+    // By what the tick before said of itself.
+    const expected_ms = this.#beat_ms + (tick - this.#tick) * this.interval_ms
     this.interval_ms = tick_interval_us / 1000
     if (!this.#started) return this.#restart(tick, now_ms)
-    const expected_ms = this.#beat_ms + (tick - this.#tick) * this.interval_ms
     const late_ms = now_ms - expected_ms
     if (late_ms > PAUSE_MS || late_ms < -PAUSE_MS) return this.#restart(tick, now_ms)
     this.#tick = tick

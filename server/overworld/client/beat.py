@@ -45,13 +45,16 @@ class TickBeat:
         return self._started
 
     def observe(self, tick: int, tick_interval_us: int, now: float) -> bool:
-        """A tick arrived. True where the timeline had to start anew: the first tick, a pause, a long loss."""
+        """A tick arrived, and says how long it lasts: until the next. True where the timeline had to start anew: the
+        first tick, a pause, a long loss.
+        """
         if self._held is not None:
             # How late ticks were before says nothing about those after.
             self.release(now)
             self._late.clear()
-        self.interval_s = tick_interval_us / 1_000_000
+        # By what the tick before said of itself.
         expected = self._at + (tick - self._tick) * self.interval_s
+        self.interval_s = tick_interval_us / 1_000_000
         late = now - expected
         if not self._started or abs(late) > _PAUSE_S:
             self._started, self._tick, self._at = True, tick, now

@@ -26,6 +26,7 @@ from google.protobuf.message import DecodeError
 
 from overworld import telemetry
 from overworld.errors import LinkError
+from overworld.link.busy import BusyMeter
 from overworld.link.handshake import (
     NONCE_BYTES,
     GatewayHandshake,
@@ -104,9 +105,12 @@ class Link(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._probed_s: float | None = None
         self._round_trip_s = 0.0
+        self._busy = BusyMeter()
         self._cause = ""
         self.reason = ""
         """Why the link is closed; empty while it is not."""
+        self.busy = 0.0
+        """How busy the other side's process was when it answered the last `probe`, 0 to 1: see `link.busy`."""
         self.address = ""
         """The other side's host:port."""
 
@@ -261,12 +265,17 @@ class Link(asyncio.BufferedProtocol):
             return
         kind = message.WhichOneof("message")
         if kind == "ping":
-            self.send(LinkMessage(pong=LinkPong(nonce=message.ping.nonce)))
+            self._answer(message.ping.nonce)
         elif kind == "pong":
             if message.pong.nonce == _PROBE.ping.nonce and self._probed_s is not None:
                 self._round_trip_s, self._probed_s = self._loop.time() - self._probed_s, None
+                self.busy = min(message.pong.busy_permille, 1000) / 1000
         elif kind is not None:
             self._peer.on_message(self, message)
+
+    def _answer(self, nonce: int) -> None:
+        busy = round(1000 * self._busy.take()) if nonce == _PROBE.ping.nonce else 0
+        self.send(LinkMessage(pong=LinkPong(nonce=nonce, busy_permille=busy)))
 
     def _greet(self, message: LinkMessage) -> None:
         step = self._handshake.receive(message)

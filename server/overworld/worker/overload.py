@@ -2,7 +2,7 @@
 `dilation`, which decides.
 
 A gateway's lag is the time a ping takes there and back. Pings stand in the same stream as ticks, so a gateway answers
-one when it has sent what came before it to its clients.
+one when it has sent what came before it to its clients. The answer also says how busy the gateway is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import structlog
 
 from overworld import telemetry
 from overworld.link import Link
-from overworld.worker.dilation import Dilation, Pace
+from overworld.link.busy import BusyMeter
+from overworld.worker.dilation import Dilation, Pace, Seen
 from overworld.world.contract import WorldContract
 
 log = structlog.get_logger(__name__)
@@ -30,6 +31,7 @@ class Overload:
     ) -> None:
         self._pace = pace
         self._dilation = Dilation(factor_max)
+        self._busy = BusyMeter()
         self._gateways = gateways
         self._interval_s = contract.grid.tick_interval_us / 1e6
 
@@ -41,12 +43,14 @@ class Overload:
             self._look(loop.time())
 
     def _look(self, now_s: float) -> None:
-        lag_s = max((link.lag_s for link in self._gateways()), default=0.0)
+        lag_s, busy = 0.0, self._busy.take()
+        telemetry.worker_busy.set(busy)
         for link in self._gateways():
+            lag_s, busy = max(lag_s, link.lag_s), max(busy, link.busy)
             link.probe()
-        late_part, before = self._pace.take_late_part(), self._pace.factor
-        lag_part = lag_s / (self._interval_s * before)
-        factor = self._dilation.look(late_part, lag_part, now_s)
+        before = self._pace.factor
+        seen = Seen(self._pace.take_late_part(), lag_s / (self._interval_s * before), busy)
+        factor = self._dilation.look(seen, now_s)
         telemetry.gateway_lag_seconds.set(lag_s)
         telemetry.dilation.set(factor)
         if factor == before:
@@ -57,6 +61,7 @@ class Overload:
             "time_dilates" if factor > 1 else "time_runs_as_usual",
             factor=factor,
             before=before,
-            late_part=round(late_part, 2),
+            late_part=round(seen.late_part, 2),
             gateway_lag_ms=round(1000 * lag_s, 1),
+            busy=round(busy, 2),
         )

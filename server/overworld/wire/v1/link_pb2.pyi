@@ -823,15 +823,19 @@ class LinkPong(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NONCE_FIELD_NUMBER: _builtins.int
+    BUSY_PERMILLE_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
+    busy_permille: _builtins.int
+    """Of a probe: how busy the answering process has been since the last one, in thousandths of its time."""
     def __init__(
         self,
         *,
         nonce: _builtins.int = ...,
+        busy_permille: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy_permille", b"busy_permille", "nonce", b"nonce"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
