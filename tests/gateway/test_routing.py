@@ -15,10 +15,11 @@ from overworld.gateway import routing
 from overworld.gateway.routing import Backoff, Routing
 from overworld.link import Link, LinkCredentials
 from overworld.store.memory import MemoryDirectory
-from overworld.store.ports import Owner
+from overworld.store.ports import Member, Owner, Role
 from overworld.wire.v1 import link_pb2
 from overworld.wire.v1.link_pb2 import LinkMessage
 from tests.gateway.arena import KEY, Arena, until
+from tests.gateway.fake_worker import FakeWorker
 
 pytestmark = pytest.mark.asyncio
 
@@ -28,7 +29,7 @@ class Listed:
 
     def __init__(self, arena: Arena) -> None:
         self._directory = MemoryDirectory(arena.redis)
-        self.asked = 0
+        self.asked = self.looked = 0
         self.down = False
 
     async def owners(self, world: str, shards: Iterable[int]) -> Mapping[int, Owner]:
@@ -36,6 +37,15 @@ class Listed:
         if self.down:
             raise StoreUnavailable("down")
         return await self._directory.owners(world, shards)
+
+    async def workers(self, now_s: float) -> list[Member]:
+        self.looked += 1
+        if self.down:
+            raise StoreUnavailable("down")
+        return await self._directory.workers(now_s)
+
+    async def announce(self, worker: FakeWorker) -> None:
+        await self._directory.announce(Role.WORKER, worker.address, worker.address, {})
 
 
 class Heard:
@@ -101,6 +111,34 @@ async def test_links_are_opened_for_what_is_wanted_only(arena: Arena, searching:
     searching.want(0, 3)
     await until(lambda: searching.heard.found[3] == 1, "a third route")
     assert len(second.links) == 1
+
+
+async def test_who_takes_over_is_linked_before_anything_of_its_is_wanted(arena: Arena, searching: Searching) -> None:
+    first, second = await arena.worker(0), await arena.worker(2)
+    await searching.directory.announce(first)
+    await searching.directory.announce(second)
+    searching.want(0)
+    await until(lambda: len(second.links) == 1 and searching.heard.found[0] == 1, "a link that nobody needs yet")
+    assert (len(first.links), searching.routing.link_of(2)) == (1, None)
+    searching.directory.down = True
+    here = link_pb2.ShardHere(shard=0, epoch=9, address=second.address)
+    second.links[0].send(LinkMessage(here=here))
+    await until(lambda: searching.heard.found[0] == 2, "a route to the new owner, without the directory or a new link")
+    assert searching.routing.link_of(0) is not None
+    assert (len(first.links), len(second.links)) == (1, 1)
+
+
+async def test_links_are_kept_to_a_bounded_number_of_workers(
+    arena: Arena, searching: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "WARM_LINKS_MAX", 2)
+    monkeypatch.setattr(routing, "WARM_POLL_S", 0.02)
+    workers = [await arena.worker(shard) for shard in range(4)]
+    for worker in workers:
+        await searching.directory.announce(worker)
+    polls = searching.directory.looked
+    await until(lambda: searching.directory.looked > polls + 3, "some looks at the directory")
+    await until(lambda: sum(len(worker.links) for worker in workers) == 2, "two links")
 
 
 async def test_a_lost_link_loses_all_its_shards_and_is_opened_again(arena: Arena, searching: Searching) -> None:

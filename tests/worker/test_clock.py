@@ -25,6 +25,15 @@ def test_the_first_tick_is_due_within_one_interval(now_ns: int, phase: float, in
     assert 0 <= clock.due_ns - now_ns <= interval_us * 1000
 
 
+@given(now_ns=st.integers(0, 10**15), phase=st.floats(0, 0.999))
+def test_an_overdue_first_tick_is_due_at_once_and_those_after_it_by_the_phase(now_ns: int, phase: float) -> None:
+    clock, usual = TickClock(INTERVAL_US, phase, now_ns, overdue=True), TickClock(INTERVAL_US, phase, now_ns)
+    assert clock.wait_ns(now_ns) == 0
+    assert clock.begin_tick(now_ns) == 0
+    assert clock.due_ns == usual.due_ns
+    assert clock.begin_tick(clock.due_ns + 5) == 5
+
+
 def test_phases_of_two_shards_stand_apart() -> None:
     a, b = TickClock(INTERVAL_US, 0.0, 12345), TickClock(INTERVAL_US, 0.5, 12345)
     assert abs(a.due_ns - b.due_ns) == INTERVAL_NS // 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,7 +20,7 @@ from overworld import telemetry
 from overworld.errors import LinkError, StoreError
 from overworld.link import Link, LinkCredentials, connect
 from overworld.store.members import OWNERS_PER_CALL_MAX
-from overworld.store.ports import Owner
+from overworld.store.ports import Member, Owner
 from overworld.wire.v1.link_pb2 import LinkMessage, ShardHere
 
 log = structlog.get_logger(__name__)
@@ -31,12 +31,22 @@ DIRECTORY_TIMEOUT_S = 2.0
 LOOK_S_MIN = 0.02
 RETRY_S_MIN = 0.05
 RETRY_S_MAX = 2.0
+WARM_POLL_S = 1.0
+WARM_LINKS_MAX = 64
+"""Workers that a link is kept to although no shard of theirs is wanted: whoever takes a shard over says so on it at
+once, and need not be dialled while players wait. Beyond it some are dialled only then.
+"""
+WARM_SILENT_S_MAX = 3.0
+"""A worker that has not announced itself for longer is not dialled for that."""
 
 
 class Owners(Protocol):
     """What routing asks of the directory."""
 
     async def owners(self, world: str, shards: Iterable[int]) -> Mapping[int, Owner]:
+        """See `overworld.store.ports.Directory`."""
+
+    async def workers(self, now_s: float) -> Sequence[Member]:
         """See `overworld.store.ports.Directory`."""
 
 
@@ -103,6 +113,7 @@ class Routing:
         self._dial_backoff: dict[str, Backoff] = {}
         self._gone_backoff: dict[int, Backoff] = {}
         self._lost_before: set[int] = set()
+        self._warm: set[str] = set()
         self._directory_down = False
 
     # ------------------------------------------------------------ for its owner
@@ -127,7 +138,12 @@ class Routing:
         self._wake.set()
 
     async def run(self) -> None:
-        """Keep routes to all wanted shards, until cancelled."""
+        """Keep routes to all wanted shards, and links to those who may take them over, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_routes())
+            tasks.create_task(self._keep_warm())
+
+    async def _keep_routes(self) -> None:
         while True:
             self._wake.clear()
             await self._look_up()
@@ -216,11 +232,31 @@ class Routing:
             log.info("directory_back")
         self._directory_down = False
 
+    async def _keep_warm(self) -> None:
+        """Keep links to workers that live. Where the directory does not answer, those that are open stay."""
+        while True:
+            try:
+                async with asyncio.timeout(DIRECTORY_TIMEOUT_S):
+                    members = await self._directory.workers(self._loop.time())
+            except (StoreError, TimeoutError):
+                telemetry.gateway_directory_failures_total.inc()
+            else:
+                self._warm_up({member.address for member in members if member.silent_s < WARM_SILENT_S_MAX})
+            await asyncio.sleep(WARM_POLL_S)
+
+    def _warm_up(self, live: set[str]) -> None:
+        """Dial those of `live` that are to be kept a link to. Who was chosen stays chosen while it lives."""
+        self._warm &= live
+        others = sorted(live - self._warm)
+        self._warm |= set(self._chance.sample(others, min(len(others), WARM_LINKS_MAX - len(self._warm))))
+        for address in sorted(self._warm - self._links.keys()):
+            self._dial(address, self._loop.time())
+
     def _settle(self) -> None:
         """Make routes agree with what is wanted and known."""
         now_s = self._loop.time()
         addresses = {owner.address for owner in self._owners.values()}
-        for address in self._dial_backoff.keys() - addresses:
+        for address in self._dial_backoff.keys() - addresses - self._warm:
             del self._dial_backoff[address]
         for shard in sorted(self._wanted()):
             owner = self._owners.get(shard)

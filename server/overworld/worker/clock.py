@@ -15,16 +15,20 @@ class TickClock:
     """The drift-free clock of one shard.
 
     `phase` (0 <= phase < 1) is the part of an interval by which this shard's ticks stand after the full one: shards
-    of a worker get different phases, so that their steps and appends do not come all at once.
+    of a worker get different phases, so that their steps and appends do not come all at once. `overdue`: the first tick
+    should have run by now (a shard whose owner died): it is due at once, those after it by the phase.
     """
 
-    def __init__(self, interval_us: int, phase: float, now_ns: int) -> None:
+    def __init__(self, interval_us: int, phase: float, now_ns: int, *, overdue: bool = False) -> None:
         assert interval_us > 0
         assert 0 <= phase < 1
         self._interval_ns = interval_us * 1000
         self._origin_ns = now_ns - now_ns % self._interval_ns + int(phase * self._interval_ns)
         if self._origin_ns < now_ns:
             self._origin_ns += self._interval_ns
+        self._overdue = overdue
+        if overdue:
+            self._origin_ns -= self._interval_ns
         self._ticks = 0
         self.skipped_ticks = 0
         """Whole ticks by which the origin was shifted, ever."""
@@ -51,8 +55,11 @@ class TickClock:
         return max(0, self.due_ns - now_ns)
 
     def begin_tick(self, now_ns: int) -> int:
-        """A tick starts now. Returns by how many nanoseconds it is late (never negative)."""
-        late_ns = max(0, now_ns - self.due_ns)
+        """A tick starts now. Returns by how many nanoseconds it is late (never negative); 0 for one that was overdue
+        from the beginning: that says nothing of how this worker keeps up.
+        """
+        late_ns = 0 if self._overdue else max(0, now_ns - self.due_ns)
+        self._overdue = False
         if late_ns > CATCH_UP_TICKS_MAX * self._interval_ns:
             self.skip(now_ns)
         self._ticks += 1

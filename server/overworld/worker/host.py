@@ -293,6 +293,8 @@ class ShardHost:
             self._post,
             self._sweeper,
             self._copy,
+            # Players have waited since its owner died; who yields it leaves most of an interval.
+            overdue=not self._grant.yielded,
         )
         self._loop.paused = self._paused
         if self._paused:

@@ -105,9 +105,11 @@ class ShardLoop:
         post: Post,
         sweeper: Sweeper,
         copy: OutboxCopy,
+        *,
+        overdue: bool = False,
     ) -> None:
         """`journal` must call `on_journal` on every change. `post` hands mail to other shards over, `sweeper` fetches
-        theirs, `copy` remembers ours until they ack it.
+        theirs, `copy` remembers ours until they ack it. `overdue`: see `TickClock`.
         """
         self._core = core
         self._epoch = epoch
@@ -131,7 +133,7 @@ class ShardLoop:
         """CPU time of all ticks run here, about."""
         self.ticks_run = 0
         self._interval_us = core.contract.grid.tick_interval_us
-        self._clock = TickClock(self._interval_us, limits.phase, time.monotonic_ns())
+        self._clock = TickClock(self._interval_us, limits.phase, time.monotonic_ns(), overdue=overdue)
         self._rest = Rest(limits.rest, self._loop.time())
         self._doorbell = Doorbell(min(limits.rest.look_s, max(limits.rest.leave_s, 0.05)))
         self.asleep = False
