@@ -236,6 +236,10 @@ class GatewaySettings(_Settings):
     )
     socket_url: str = Field("", description="ws:// or wss:// URL that pages are told; empty: made from their request.")
     client_dir: str = Field("", description="Folder of the JavaScript client's modules; empty: the packaged one.")
+    tls_certificate: str = Field(
+        "", description="PEM file: game socket and pages are wss and https; reread when it changes. Empty: ws and http."
+    )
+    tls_key: str = Field("", description="PEM file of its key, without a password.")
     origins: str = Field("", description="Comma-separated origins whose pages may connect, e.g. https://play.example.")
     origin_absent: bool = Field(False, description="Admit sockets without an Origin: native clients and bots.")
     guest_logins: bool = Field(False, description="Give a token to whoever asks.")
@@ -280,6 +284,12 @@ class GatewaySettings(_Settings):
     def _low_is_below_max(self) -> GatewaySettings:
         if self.backlog_bytes_low >= self.backlog_bytes_max:
             raise ValueError("backlog_bytes_low must be below backlog_bytes_max")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_is_a_pair(self) -> GatewaySettings:
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ValueError("tls_certificate and tls_key are files that belong together: give both or neither")
         return self
 
     @field_validator("origins")

@@ -259,6 +259,12 @@ gateway_closes_total = Counter("overworld_gateway_closes", "Game sockets closed,
 gateway_refusals_total = Counter(
     "overworld_gateway_refusals", "Sockets refused at the handshake, by reason", ["reason"]
 )
+gateway_certificate_reads_total = Counter(
+    "overworld_gateway_certificate_reads", "Looks at the TLS files that changed something or failed", ["result"]
+)
+gateway_certificate_expires_seconds = Gauge(
+    "overworld_gateway_certificate_expires_seconds", "When the TLS certificate in use ends, in seconds since 1970"
+)
 gateway_suspicious_total = Counter(
     "overworld_gateway_suspicious", "Sockets of known players closed for what no client of ours does", ["reason"]
 )
@@ -298,7 +304,10 @@ BEGUN: dict[Counter, tuple[str, ...]] = {
     takeovers_total: ("migration", "new", "released", "silent", "suspect"),
     migrations_total: ("moved", "refused", "failed"),
     shard_ended_total: ("stopped", "fenced", "title_failed", "left", "moved", "failed", "crashed"),
-    gateway_refusals_total: (*("path", "host", "key", "version", "origin", "address", "full", "unfinished", "busy"),),
+    gateway_refusals_total: (
+        *("path", "host", "key", "version", "origin", "address", "full", "unfinished", "busy", "tls"),
+    ),
+    gateway_certificate_reads_total: ("new", "failed"),
     gateway_suspicious_total: ("protocol", "bad_message", "too_big", "too_much", "bad_input", "input_gap"),
     gateway_guests_refused_total: ("disabled", "rate", "host", "body"),
     gateway_dropped_total: (

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import ssl
 import struct
 from collections.abc import Callable
 
@@ -69,8 +70,10 @@ class RawClient:
 
     # ------------------------------------------------------------ opening
 
-    async def connect(self, port: int, *, receive_buffer_bytes: int = 0) -> RawClient:
-        """TCP only."""
+    async def connect(
+        self, port: int, *, receive_buffer_bytes: int = 0, tls: ssl.SSLContext | None = None
+    ) -> RawClient:
+        """TCP only, and what `tls` says."""
         import socket
 
         sock = socket.socket()
@@ -83,7 +86,9 @@ class RawClient:
             sock.close()
             raise
         limit = max(4096, receive_buffer_bytes)
-        self._reader, self._writer = await asyncio.open_connection(sock=sock, limit=limit)
+        self._reader, self._writer = await asyncio.open_connection(
+            sock=sock, limit=limit, ssl=tls, server_hostname="localhost" if tls is not None else None
+        )
         return self
 
     async def request(self, data: bytes) -> int:
@@ -98,9 +103,11 @@ class RawClient:
         self.status = int(self.response.split(b" ", 2)[1])
         return self.status
 
-    async def open(self, port: int, *, receive_buffer_bytes: int = 0, reading: bool = True) -> RawClient:
+    async def open(
+        self, port: int, *, receive_buffer_bytes: int = 0, reading: bool = True, tls: ssl.SSLContext | None = None
+    ) -> RawClient:
         """Upgrade, and read from then on."""
-        await self.connect(port, receive_buffer_bytes=receive_buffer_bytes)
+        await self.connect(port, receive_buffer_bytes=receive_buffer_bytes, tls=tls)
         assert await self.request(upgrade(port)) == 101, self.response
         if reading:
             self.read()

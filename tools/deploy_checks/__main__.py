@@ -38,7 +38,7 @@ def kubernetes(root: Path) -> Iterator[Finding]:
             yield from pods.strangers(overlay, objects)
             yield from cluster.loose(overlay, objects)
             yield from services.dead_ends(overlay, objects)
-            if overlay != "local":
+            if not overlay.startswith("local"):
                 yield from chain.broken(overlay, objects, wiring)
 
 

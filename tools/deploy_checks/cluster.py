@@ -28,7 +28,7 @@ def loose(overlay: str, objects: list[Object]) -> Iterator[Finding]:
         pod = found["spec"]["template"]["spec"]
         if not pod.get("topologySpreadConstraints") or not pod.get("priorityClassName"):
             yield Finding("disruption", f"{overlay} {named(found)}", "needs a spread over nodes and a priority")
-    if overlay == "local":
+    if overlay.startswith("local"):
         return
     for found in by_kind.get("Secret", []):
         yield Finding("secrets", f"{overlay} {named(found)}", "secrets come from Key Vault, not from this tree")

@@ -23,7 +23,7 @@ from tools.deploy_checks.finding import Finding
 
 KUBERNETES = "1.33"
 """The oldest version that Azure's clusters of this deployment may have: what is new since then is not used."""
-OVERLAYS = ("local", "dev", "production")
+OVERLAYS = ("local", "local-tls", "dev", "production")
 KUBECTL_S_MAX = 60
 
 Object = dict[str, Any]

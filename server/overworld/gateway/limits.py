@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from dataclasses import dataclass
 
 
 class TokenBucket:
@@ -77,3 +78,15 @@ class AddressCounts:
         self.total -= 1
         if not self._counts[address]:
             del self._counts[address]
+
+
+@dataclass(frozen=True)
+class SocketLimits:
+    """See GatewaySettings."""
+
+    frame_bytes_max: int
+    upgrade_s: float
+    handshakes_max: int
+    backlog_bytes_max: int
+    backlog_bytes_low: int
+    kernel_buffer_bytes: int

@@ -25,10 +25,12 @@ from overworld.gateway.codes import CloseCode
 from overworld.gateway.connection import Connection
 from overworld.gateway.handshake import UpgradePolicy
 from overworld.gateway.internal_http import internal_app
+from overworld.gateway.limits import SocketLimits
 from overworld.gateway.pages import SHUTDOWN_S, Pages
 from overworld.gateway.players import Players
 from overworld.gateway.session import Tell
-from overworld.gateway.socket import LINGER_S, SocketLimits, SocketServer
+from overworld.gateway.socket import LINGER_S, SocketServer
+from overworld.gateway.tls import PlayersTls
 from overworld.link.keys import Key
 from overworld.settings import GatewaySettings
 from overworld.store.ports import Directory, Role
@@ -40,6 +42,8 @@ log = structlog.get_logger(__name__)
 SWEEP_S = 0.25
 ANNOUNCE_S = 1.0
 ANNOUNCE_TIMEOUT_S = 2.0
+CERTIFICATE_S = 2.0
+"""How often the files of players' TLS are looked at."""
 SILENT_S_MAX = 5.0
 """A gateway that has not announced itself for this long is not offered to clients."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -72,6 +76,7 @@ class Gateway:
         self._ready = False
         self._players: Players | None = None
         self._sockets: SocketServer | None = None
+        self._tls: PlayersTls | None = None
         self.http_port = self.internal_port = 0
 
     @property
@@ -91,17 +96,23 @@ class Gateway:
     async def start(self) -> None:
         """Open all ports. Raises SettingsError where one cannot be had."""
         settings = self._settings
+        if settings.tls_certificate:
+            self._tls = PlayersTls(settings.tls_certificate, settings.tls_key)
         self._players = players = Players(settings, self._contract, self._directory, self._key, self.name)
         pages = Pages(settings, self._contract, players.guests, players.now_s, players.wall_s, self._socket_urls)
-        self.http_port = await self._serve(pages.app, settings.http_host, settings.http_port, "page")
+        self.http_port = await self._serve(pages.app, settings.http_host, settings.http_port, "page", self._tls)
         internal = internal_app(self._readiness, self._measure, self._admin(players))
         self.internal_port = await self._serve(internal, settings.internal_host, settings.internal_port, "internal")
         follow = players.lane.follow if players.lane is not None else None
-        self._sockets = SocketServer(self._policy(), _socket_limits(settings), lambda: Connection(players), follow)
+        self._sockets = SocketServer(
+            self._policy(), _socket_limits(settings), lambda: Connection(players), follow, self._tls
+        )
         await self._sockets.start(settings.host, settings.port)
         self._run(players.routing.run())
         self._run(self._sweep())
         self._run(self._announce())
+        if self._tls is not None:
+            self._run(self._watch(self._tls))
         self._ready = True
         contract = self._contract
         telemetry.process.labels("gateway", __version__, contract.title, str(contract.title_version)).set(1)
@@ -167,6 +178,11 @@ class Gateway:
             telemetry.gateway_loop_late_seconds.observe(max(0.0, loop.time() - due_s))
             self.players.sweep()
 
+    async def _watch(self, tls: PlayersTls) -> None:
+        while True:
+            await asyncio.sleep(CERTIFICATE_S)
+            tls.refresh()
+
     async def _announce(self) -> None:
         failing = False
         while True:
@@ -190,12 +206,12 @@ class Gateway:
 
     # ------------------------------------------------------------ wiring
 
-    async def _serve(self, app: web.Application, host: str, port: int, what: str) -> int:
+    async def _serve(self, app: web.Application, host: str, port: int, what: str, tls: PlayersTls | None = None) -> int:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         self._runners.append(runner)
         try:
-            await web.TCPSite(runner, host, port).start()
+            await web.TCPSite(runner, host, port, ssl_context=tls.context if tls is not None else None).start()
         except OSError as error:
             raise SettingsError(f"the {what} port {host}:{port} cannot be had: {error.strerror or error}") from error
         return int(runner.addresses[0][1])
@@ -223,7 +239,8 @@ class Gateway:
         settings = self._settings
         own = frozenset[str]()
         if settings.http_host in _LOOPBACK:
-            own = frozenset(f"http://{host}:{self.http_port}" for host in ("localhost", "127.0.0.1", "[::1]"))
+            scheme = "http" if self._tls is None else "https"
+            own = frozenset(f"{scheme}://{host}:{self.http_port}" for host in ("localhost", "127.0.0.1", "[::1]"))
         return UpgradePolicy(
             settings.origins_allowed | own,
             settings.origin_absent,
@@ -242,7 +259,8 @@ class Gateway:
         return settings.internal_address or told_address(settings.internal_host, self.internal_port, "")
 
     def _announced_url(self) -> str:
-        return self._settings.socket_url or f"ws://{self._settings.host}:{self.port}/play"
+        scheme = "ws" if self._tls is None else "wss"
+        return self._settings.socket_url or f"{scheme}://{self._settings.host}:{self.port}/play"
 
     def _socket_urls(self, page_host: str, secure: bool) -> list[str]:
         """For a page loaded from this host and port: this gateway's socket first, then the others'."""

@@ -13,7 +13,6 @@ import logging
 import socket as sockets
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -36,8 +35,9 @@ from overworld.gateway.codes import CloseCode, reason_bytes
 from overworld.gateway.handshake import UpgradePolicy
 from overworld.gateway.lane import LaneLine
 from overworld.gateway.lane_library import Track
-from overworld.gateway.limits import AddressCounts
+from overworld.gateway.limits import AddressCounts, SocketLimits
 from overworld.gateway.message import Opcode
+from overworld.gateway.tls import PlayersTls, TlsDoor, TlsListener
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +45,8 @@ HEADROOM_BYTES = 14
 LINGER_S = 1.0
 """How long a closed socket waits for the client's answer before it is torn down."""
 _READ_BUFFER_BYTES = 4096
+_BACKLOG = 1024
+"""Connections that the kernel accepts before we do."""
 _CLOSE = int(Opcode.CLOSE)
 _BINARY = cast("WSMsgType", int(Opcode.BINARY))
 
@@ -70,18 +72,6 @@ class SocketHandler(Protocol):
 
     def on_lost(self, code: int) -> None:
         """The socket is gone, whoever closed it. `code`: of a close that the library sent by itself, else 0."""
-
-
-@dataclass(frozen=True)
-class SocketLimits:
-    """See GatewaySettings."""
-
-    frame_bytes_max: int
-    upgrade_s: float
-    handshakes_max: int
-    backlog_bytes_max: int
-    backlog_bytes_low: int
-    kernel_buffer_bytes: int
 
 
 class GameSocket(WSListener):
@@ -266,16 +256,21 @@ class SocketServer:
         limits: SocketLimits,
         make_handler: Callable[[], SocketHandler],
         follow: Callable[[Track, bytes], None] | None = None,
+        tls: PlayersTls | None = None,
     ) -> None:
-        """`follow` keeps a track of a client's bytes, so that a lane can read on; None where there is no lane."""
+        """`follow` keeps a track of a client's bytes, so that a lane can read on; None where there is no lane. `tls`:
+        without it sockets are plain, and what stands in front of the gateway encrypts them; with it none enters a lane.
+        """
         self._follow = follow
         self._policy = policy
         self._limits = limits
         self._make_handler = make_handler
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsListener | None = None
+        if tls is not None:
+            self._server = TlsListener(self, tls, limits.upgrade_s, lambda passed: _Accepted(self, passed))
         self._addresses = AddressCounts()
         self._handshakes: Counter[str] = Counter()
-        self._accepted: set[_Accepted] = set()
+        self._accepted: set[_Accepted | TlsDoor] = set()
         self._turned_away = 0
         self._port = 0
 
@@ -283,7 +278,10 @@ class SocketServer:
         """Listen. Raises SettingsError where the port cannot be had."""
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(self._accept, host, port, backlog=1024)
+            if isinstance(self._server, TlsListener):
+                self._port = self._server.listen(host, port, _BACKLOG)
+                return
+            self._server = await loop.create_server(self._accept, host, port, backlog=_BACKLOG)
         except OSError as error:
             raise SettingsError(
                 f"the game socket's port {host}:{port} cannot be had: {error.strerror or error}"
@@ -336,14 +334,14 @@ class SocketServer:
     def _accept(self) -> _Accepted:
         return _Accepted(self) if self._follow is None else _Followed(self, self._follow)
 
-    # ------------------------------------------------------------ for _Accepted
+    # ------------------------------------------------------------ for _Accepted and TlsDoor
 
     def may_greet(self, address: str) -> bool:
         """Whether one more connection may send its upgrade request. No address may take more than half of the room."""
         here, limit = self._handshakes.total(), self._limits.handshakes_max
         return here < limit and self._handshakes[address] < max(1, limit // 2)
 
-    def greet(self, accepted: _Accepted, address: str) -> None:
+    def greet(self, accepted: _Accepted | TlsDoor, address: str) -> None:
         """A connection was accepted, and has yet to ask for its upgrade."""
         self._accepted.add(accepted)
         self._handshakes[address] += 1
@@ -355,7 +353,7 @@ class SocketServer:
         if not self._handshakes[address]:
             del self._handshakes[address]
 
-    def gone(self, accepted: _Accepted, address: str) -> None:
+    def gone(self, accepted: _Accepted | TlsDoor, address: str) -> None:
         """A connection is closed."""
         self._accepted.discard(accepted)
         self._addresses.remove(address)
@@ -392,8 +390,9 @@ class _Accepted(WSProtocol):  # type: ignore[misc]
     a connection only after its upgrade, so that half-open ones could not be counted.)
     """
 
-    def __init__(self, server: SocketServer) -> None:
+    def __init__(self, server: SocketServer, passed: Callable[[], None] | None = None) -> None:
         limits = server.limits
+        self._passed = passed
         super().__init__(
             None,
             None,
@@ -416,6 +415,8 @@ class _Accepted(WSProtocol):  # type: ignore[misc]
         self._greeting = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
+        if self._passed is not None:
+            self._passed()
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if peer else "?"
         if not self._server.may_greet(self._address):

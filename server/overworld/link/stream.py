@@ -201,11 +201,18 @@ class Link(asyncio.BufferedProtocol):
         self._transport = self._tcp = cast("asyncio.Transport", transport)
         peername = transport.get_extra_info("peername") or ("?", 0)
         self.address = f"{peername[0]}:{peername[1]}"
+        self._timer = self._loop.call_later(self._limits.handshake_s, self._handshake_late)
+        if self._certificate is None:
+            self._challenge()
+            return
+        # uvloop reads whatever comes until TLS has the connection, and a gateway says nothing before it is challenged:
+        # so that is done next, after the task's first step. What comes even earlier is no proof, and ends the link.
+        self._begin_tls(self._certificate.context, server=True)
+        self._loop.call_soon(self._challenge)
+
+    def _challenge(self) -> None:
         for message in self._handshake.start():
             self.send(message)
-        self._timer = self._loop.call_later(self._limits.handshake_s, self._handshake_late)
-        if self._certificate is not None:
-            self._begin_tls(self._certificate.context, server=True)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio passes it
         return memoryview(self._buffer)[self._end :]
@@ -296,7 +303,7 @@ class Link(asyncio.BufferedProtocol):
     async def _encrypt(self, tcp: asyncio.Transport, context: ssl.SSLContext, *, server: bool) -> None:
         try:
             inside = await encrypt(tcp, self, context, server=server, timeout_s=self._limits.handshake_s)
-        except LinkError as error:
+        except ConnectionError as error:
             self._lose("refused", str(error), flush=False)
             self.connection_lost(None)
             return

@@ -23,8 +23,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from overworld.errors import LinkError
-
 _ALWAYS = (dt.datetime(2000, 1, 1, tzinfo=dt.UTC), dt.datetime(9999, 1, 1, tzinfo=dt.UTC))
 """Dates mean nothing here, and clocks that are wrong do no harm."""
 
@@ -83,7 +81,7 @@ async def encrypt(
     timeout_s: float,
 ) -> asyncio.Transport:
     """The same connection inside TLS, for `protocol`, which is not told of a connection made; nor of one lost where
-    this raises LinkError. Nothing may have been read from `transport` that is TLS already: pause it.
+    this raises ConnectionError. Nothing may have been read from `transport` that is TLS already: pause it.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -93,7 +91,7 @@ async def encrypt(
             )
     except (OSError, ssl.SSLError) as error:
         transport.abort()
-        raise LinkError(f"no TLS with the other side: {str(error) or type(error).__name__}") from error
+        raise ConnectionError(f"no TLS with the other side: {str(error) or type(error).__name__}") from error
     if inside is None:
-        raise LinkError("no TLS with the other side: the connection was lost")
+        raise ConnectionError("no TLS with the other side: the connection was lost")
     return inside
