@@ -55,6 +55,8 @@ class Connection:
         self._bucket: TokenBucket | LaneLine = TokenBucket(rate, rate * BURST_S, now_s)
         self._line: LaneLine | None = None
         self._heard_s = now_s
+        self._calm_until_s = 0.0
+        """Nothing but the session's and the reader's deadlines is to be looked at before."""
         self._pinged = False
         self._choked = False
         self._set_aside = False
@@ -118,6 +120,7 @@ class Connection:
     def on_paused(self) -> None:
         """The client does not read what it is sent."""
         self._choked = True
+        self._calm_until_s = 0.0
         self.leave_lane()
         if self.viewer is not None and not self.viewer.behind:
             self.viewer.behind = True
@@ -234,6 +237,8 @@ class Connection:
 
     def sweep(self, now_s: float) -> None:
         """What time alone brings; called a few times a second."""
+        if now_s < min(self._calm_until_s, self.session.deadline_s, self._reader.deadline_s):
+            return
         settings = self._desk.settings
         silent_s = now_s - self._heard_s
         if self._line is not None and silent_s * 2 > settings.idle_s and self._line.heard_s > self._heard_s:
@@ -250,9 +255,12 @@ class Connection:
         except WireError as error:
             self.close(error.close_code, error.reason)
             return
-        if silent_s * 2 > settings.idle_s and not self._pinged and self.socket is not None:
-            self._pinged = True
-            self.socket.ping()
+        if silent_s * 2 > settings.idle_s:
+            if not self._pinged and self.socket is not None:
+                self._pinged = True
+                self.socket.ping()
+        elif self.viewer is None or not self.viewer.behind:
+            self._calm_until_s = self._heard_s + settings.idle_s / 2
 
     # ------------------------------------------------------------ inside
 

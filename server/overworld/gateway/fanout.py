@@ -15,7 +15,7 @@ from overworld.gateway import pieces
 from overworld.gateway.crowds import Budget, Crowds
 from overworld.gateway.lane import Lane
 from overworld.gateway.outbox import HEADROOM_BYTES, Outbox
-from overworld.gateway.ticks import Tick
+from overworld.gateway.ticks import Ints, Tick
 from overworld.gateway.views import Group, Viewer, Views
 
 _ROOM = bytes(HEADROOM_BYTES)
@@ -30,6 +30,7 @@ class _Plan:
         self.groups = groups
         runs = [group.runs[shard] for group in groups]
         self.run_counts = [len(each) // 2 for each in runs]
+        self.runs = np.array(self.run_counts, np.int32)
         self.bounds = np.concatenate(runs) if runs else np.zeros(0, np.int64)
 
 
@@ -68,7 +69,7 @@ class Fanout:
         addressed += self._give_acks(tick, acks)
         addressed += self._give_owns(tick)
         self._outbox.take_own(addressed)
-        self._send(tick, now_s)
+        self._send(tick, acks.tail, now_s)
         telemetry.gateway_frame_bytes_total.inc(self._outbox.flush(acks.tail))
         self._send_rest(addressed)
 
@@ -155,16 +156,23 @@ class Fanout:
                 addressed.append(viewer)
         return addressed
 
-    def _send(self, tick: Tick, now_s: float) -> None:
+    def _send(self, tick: Tick, ack_tail: bytes, now_s: float) -> None:
         plan = self._plan(tick.shard)
         if not plan.groups:
             return
         updates = tick.updates
         # Where each run's bytes begin and end in `updates`.
-        cuts = tick.update_offsets[np.searchsorted(tick.update_cells, plan.bounds)].tolist()
-        run_bytes = [updates[begin:end] for begin, end in zip(cuts[::2], cuts[1::2], strict=True)]
-        head = _ROOM + pieces.head(tick.shard, tick.epoch, tick.tick, tick.tick_interval_us)
-        if self._crowds is not None and (tick.streams is not None or self._views.short):
+        cuts = tick.update_offsets[np.searchsorted(tick.update_cells, plan.bounds)]
+        head = pieces.head(tick.shard, tick.epoch, tick.tick, tick.tick_interval_us)
+        crowded = self._crowds is not None and (tick.streams is not None or self._views.short)
+        sent = None if crowded else self._outbox.add_runs(plan.groups, head, updates, cuts, plan.runs, ack_tail)
+        if sent is not None:
+            self._count(plan, *sent)
+            return
+        places = cuts.tolist()
+        run_bytes = [updates[begin:end] for begin, end in zip(places[::2], places[1::2], strict=True)]
+        head = _ROOM + head
+        if crowded and self._crowds is not None:
             self._send_streams(tick, plan, run_bytes, head, self._crowds, now_s)
             return
         frames = total = at = 0
@@ -176,6 +184,16 @@ class Fanout:
             group.bytes += shared
             total += self._outbox.add(frame, group.viewers) + len(group.viewers) * shared
             frames += len(group.viewers)
+        telemetry.gateway_frames_total.inc(frames)
+        telemetry.gateway_frame_bytes_total.inc(total)
+
+    def _count(self, plan: _Plan, own: int, sizes: Ints) -> None:
+        frames = 0
+        total = own
+        for group, size in zip(plan.groups, sizes.tolist(), strict=True):
+            group.bytes += size
+            frames += len(group.viewers)
+            total += size * len(group.viewers)
         telemetry.gateway_frames_total.inc(frames)
         telemetry.gateway_frame_bytes_total.inc(total)
 

@@ -578,6 +578,17 @@ static int64_t send_one(struct lane *lane, int32_t slot, int64_t shared, const u
     return own;
 }
 
+/* Room for a shared frame of so many bytes. Returns where it goes. */
+static uint8_t *shared_room(struct lane *lane, int64_t bytes)
+{
+    int64_t need = HEADROOM_BYTES + bytes + ACK_BYTES_MAX;
+    if (need > lane->scratch_room) {
+        lane->scratch_room = 2 * need;
+        lane->scratch = room(lane->scratch, (size_t)lane->scratch_room);
+    }
+    return lane->scratch + HEADROOM_BYTES;
+}
+
 /* Send frame i, data[ends[i - 1]:ends[i]], to the next `counts[i]` of `slots`, each with its own bytes and its ack
  * behind; who would get nothing at all gets nothing. `tail`: the end of every ack. Slots of nobody are passed over.
  * Returns the bytes of all own pieces. */
@@ -588,12 +599,34 @@ int64_t lane_send(struct lane *lane, int64_t frames, const uint8_t *data, const 
     lane->lefts = 0;
     for (int64_t i = 0, at = 0; i < frames; at = ends[i++]) {
         int64_t shared = ends[i] - at;
-        if (HEADROOM_BYTES + shared + ACK_BYTES_MAX > lane->scratch_room) {
-            lane->scratch_room = 2 * (HEADROOM_BYTES + shared + ACK_BYTES_MAX);
-            lane->scratch = room(lane->scratch, (size_t)lane->scratch_room);
-        }
         if (shared)
-            memcpy(lane->scratch + HEADROOM_BYTES, data + at, (size_t)shared);
+            memcpy(shared_room(lane, shared), data + at, (size_t)shared);
+        for (int32_t viewer = 0; viewer < counts[i]; viewer++)
+            own += send_one(lane, *slots++, shared, tail, tail_bytes);
+    }
+    return own;
+}
+
+/* The same with frames put together here: `head`, then the next `run_counts[i]` runs data[cuts[2k]:cuts[2k + 1]].
+ * `sizes` gets the bytes of each. */
+int64_t lane_send_runs(struct lane *lane, int64_t frames, const uint8_t *head, int64_t head_bytes, const uint8_t *data,
+                       const int64_t *cuts, const int32_t *run_counts, const int32_t *counts, const int32_t *slots,
+                       const uint8_t *tail, int64_t tail_bytes, int64_t *sizes)
+{
+    int64_t own = 0;
+    lane->lefts = 0;
+    for (int64_t i = 0; i < frames; i++) {
+        int64_t shared = head_bytes;
+        for (int32_t run = 0; run < run_counts[i]; run++)
+            shared += cuts[2 * run + 1] - cuts[2 * run];
+        uint8_t *at = shared_room(lane, shared);
+        memcpy(at, head, (size_t)head_bytes);
+        at += head_bytes;
+        for (int32_t run = 0; run < run_counts[i]; run++, cuts += 2) {
+            memcpy(at, data + cuts[0], (size_t)(cuts[1] - cuts[0]));
+            at += cuts[1] - cuts[0];
+        }
+        sizes[i] = shared;
         for (int32_t viewer = 0; viewer < counts[i]; viewer++)
             own += send_one(lane, *slots++, shared, tail, tail_bytes);
     }

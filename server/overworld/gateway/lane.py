@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import NamedTuple, Protocol
 
@@ -26,6 +26,7 @@ from overworld.world.contract import WorldContract
 
 Ints = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
+I32 = npt.NDArray[np.int32]
 
 
 class Holder(Protocol):
@@ -134,8 +135,10 @@ class Lane:
         self._lines: dict[int, LaneLine] = {}
         self._sessions, self._slots = np.zeros(0, np.int64), np.zeros(0, np.int32)
         self._sorted = True
-        self._own: list[int] = []
         self._acking = np.zeros(0, np.int32)
+        self._extra_slots = array("i")
+        self._extras = b""
+        """The compiled half has its address."""
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -288,31 +291,48 @@ class Lane:
             return []
         return list(zip(sessions[~here].tolist(), seqs[~here].tolist(), strict=True))
 
-    def send(self, frames: Sequence[bytes], counts: Sequence[int], slots: Sequence[int], tail: bytes, own: Own) -> int:
-        """Send each frame to the next `counts[i]` of `slots` (-1: somebody else's affair), with what is their own
-        behind it; then what is anybody's own and had no frame to go with. `tail`: the end of acks. Returns the bytes of
-        own pieces.
-        """
-        extras, extra_ends = b"".join(own.values()), array("q", accumulate(map(len, own.values())))
-        extra_slots = array("i", own)
-        if own:
-            self._c.lane_extras(self._at, len(own), _address(extra_slots), extras, _address(extra_ends))
-        sent = self._send(frames, counts, array("i", slots), tail)
-        rest = array("i", self._acking.tobytes()) + extra_slots
-        self._acking = self._acking[:0]
-        return sent + (self._send((b"",), (len(rest),), rest, tail) if rest else 0)
+    def own(self, own: Mapping[int, bytes]) -> None:
+        """What is one session's own, by slot: it goes behind its next frame."""
+        ends, slots = array("q", accumulate(map(len, own.values()))), array("i", own)
+        self._extras = b"".join(own.values())
+        self._c.lane_extras(self._at, len(own), _address(slots), self._extras, _address(ends))
+        self._extra_slots += slots
 
-    def _send(self, frames: Sequence[bytes], counts: Sequence[int], slots: array[int], tail: bytes) -> int:
-        ends, each = array("q", accumulate(map(len, frames))), array("i", counts)
+    def send(self, frames: Sequence[bytes], counts: Sequence[int], slots: Sequence[int], tail: bytes) -> int:
+        """Send each frame to the next `counts[i]` of `slots` (-1: somebody else's affair), with what is their own
+        behind it. `tail`: the end of acks. Returns the bytes of own pieces.
+        """
+        ends, each, to = array("q", accumulate(map(len, frames))), array("i", counts), array("i", slots)
         sent = self._c.lane_send(
-            self._at, len(frames), b"".join(frames), _address(ends), _address(each), _address(slots), tail, len(tail)
+            self._at, len(frames), b"".join(frames), _address(ends), _address(each), _address(to), tail, len(tail)
         )
-        if self._found.lefts:
-            self._hand_back()
+        self._hand_back()
         return int(sent)
+
+    def send_runs(
+        self, head: bytes, data: bytes, cuts: Ints, run_counts: I32, counts: array[int], slots: array[int], tail: bytes
+    ) -> tuple[int, Ints]:
+        """The same with frames yet to be made: frame i is `head` and the next `run_counts[i]` (int32[frames]) runs
+        data[begin:end] of `cuts`, int64[2 * runs]. Returns the bytes of own pieces, and int64[frames] bytes of frames.
+        """
+        sizes = np.empty(len(run_counts), np.int64)
+        sent = self._c.lane_send_runs(
+            self._at, len(run_counts), head, len(head), data, cuts.ctypes.data, run_counts.ctypes.data,
+            _address(counts), _address(slots), tail, len(tail), sizes.ctypes.data,
+        )  # fmt: skip
+        self._hand_back()
+        return int(sent), sizes
+
+    def send_rest(self, tail: bytes) -> int:
+        """What is anybody's own and had no frame to go with. Returns its bytes."""
+        slots = array("i", self._acking.tobytes()) + self._extra_slots
+        self._acking, self._extra_slots = self._acking[:0], array("i")
+        return self.send((b"",), (len(slots),), slots, tail) if slots else 0
 
     def _hand_back(self) -> None:
         found, begin, left = self._found, 0, []
+        if not found.lefts:
+            return
         for i in range(found.lefts):
             end = found.left_ends[i]
             left.append((self._lines[found.left_slots[i]], bytes(found.left[begin:end])))
@@ -328,8 +348,6 @@ class Lane:
         self._sorted = True
 
 
-Own = dict[int, bytes]
-"""What is one session's own, by slot."""
 _COLUMNS = ("sessions", "shards", "seqs", "kinds", "seen_ticks", "counts", "due_ticks", "values", "raw")
 
 

@@ -80,6 +80,13 @@ _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
         c_int64,
         (c_void_p, c_int64, ctypes.c_char_p, c_void_p, c_void_p, c_void_p, ctypes.c_char_p, c_int64),
     ),
+    "lane_send_runs": (
+        c_int64,
+        (
+            *(c_void_p, c_int64, ctypes.c_char_p, c_int64, ctypes.c_char_p),
+            *(c_void_p, c_void_p, c_void_p, c_void_p, ctypes.c_char_p, c_int64, c_void_p),
+        ),
+    ),
 }
 
 

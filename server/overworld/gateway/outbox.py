@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from array import array
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from overworld.gateway.crowds import Watcher, hand_out
 from overworld.gateway.lane import Lane
-from overworld.gateway.views import Viewer
+from overworld.gateway.views import Group, Viewer
+
+Ints = npt.NDArray[np.int64]
+I32 = npt.NDArray[np.int32]
 
 HEADROOM_BYTES = 14
 """Room before a frame for the socket library to write its header in place."""
@@ -45,10 +52,33 @@ class Outbox:
             return 0
         return hand_out(frame, HEADROOM_BYTES, [viewer for viewer in viewers if viewer.slot < 0])
 
+    def add_runs(
+        self, groups: Sequence[Group], head: bytes, data: bytes, cuts: Ints, run_counts: I32, ack_tail: bytes
+    ) -> tuple[int, Ints] | None:
+        """The same for all groups at once, each of whose frames is `head` and its runs of `data`; see `Lane.send_runs`,
+        also for what is returned. None, and nothing sent, where somebody is not in the lane.
+        """
+        if self._lane is None or not len(self._lane):
+            return None
+        slots = array("i", [viewer.slot for group in groups for viewer in group.viewers])
+        if min(slots, default=0) < 0:
+            return None
+        self._give_own()
+        counts = array("i", [len(group.viewers) for group in groups])
+        return self._lane.send_runs(head, data, cuts, run_counts, counts, slots, ack_tail)
+
     def flush(self, ack_tail: bytes) -> int:
-        """Send what the lane is to send. Returns the bytes of own pieces."""
+        """Send what the lane has yet to send. Returns the bytes of own pieces."""
         if self._lane is None or not len(self._lane):
             return 0
-        own = self._lane.send(self._frames, self._counts, self._slots, ack_tail, self._own)
-        self._frames, self._counts, self._slots, self._own = [], [], [], {}
-        return own
+        self._give_own()
+        own = 0
+        if self._frames:
+            own = self._lane.send(self._frames, self._counts, self._slots, ack_tail)
+            self._frames, self._counts, self._slots = [], [], []
+        return own + self._lane.send_rest(ack_tail)
+
+    def _give_own(self) -> None:
+        if self._own and self._lane is not None:
+            self._lane.own(self._own)
+            self._own = {}

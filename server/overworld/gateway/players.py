@@ -102,7 +102,7 @@ class Players:
         self._connections: dict[Connection, None] = {}
         self._sessions: dict[int, Connection] = {}
         self._inputs: dict[int, InputColumns] = {}
-        self._watches_due = False
+        self._watches_due = self._silent = False
         self.paused = False
         """While an operator lets the world stand still: nobody has waited too long for it."""
         self._seen_shards: set[int] = set()
@@ -125,8 +125,11 @@ class Players:
         for connection in self._queue.due(now_s):
             connection.do(connection.session.let_in(now_s))
         silent = self.routing.silent_shards(LINK_SILENT_S)
+        # Who was told of a silent worker is told once when it speaks again.
+        tells, self._silent = bool(silent or self._silent), bool(silent)
         for connection in self.connections:
-            connection.do(connection.session.hears_worker(connection.session.shard not in silent))
+            if tells:
+                connection.do(connection.session.hears_worker(connection.session.shard not in silent))
             if self.paused:
                 connection.session.wait_on(now_s)
             connection.sweep(now_s)
