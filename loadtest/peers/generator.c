@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { WAITING, OPENING, GREETING, PLAYING, CLOSED };
+enum { WAITING, OPENING, GREETING, QUEUED, PLAYING, CLOSED };
 enum { OVERWORLD, COLYSEUS, PLAIN, FLOOR };
 enum { SLOTS = 2048, RING = 64, BIN_NS = 100000, BINS = 50000, IN_FLIGHT_MAX = 100, READ_MAX = 1 << 18 };
 #define MS 1000000ull
@@ -232,6 +232,16 @@ static void message(Client *c, const uint8_t *data, size_t size, uint64_t now)
     static const uint8_t ready[1] = {10};
     uint8_t frame[16];
     uint32_t seq;
+    if (protocol == OVERWORLD && (c->state == GREETING || c->state == QUEUED)) {
+        /* Until the Welcome (piece 7 of the bag) there are notices: the world has no room yet. */
+        int welcome = size > 0 && data[0] == (7 << 3 | 2);
+        if (c->state == (welcome ? QUEUED : GREETING))
+            in_flight += welcome ? 1 : -1;
+        c->state = QUEUED;
+        if (welcome)
+            play(c, now);
+        return;
+    }
     if (c->state == GREETING) {
         if (protocol == COLYSEUS)
             put(c, frame, write_frame(frame, 2, ready, 1, 1));

@@ -155,6 +155,19 @@ class TestDecision:
         machine.work, machine.others = left, 0.0
         assert play(dilation, machine, 300.0, 10.0)[-1] == 1.0
 
+    @given(waves=st.integers(3, 6), most=st.floats(2.2, 3.0))
+    def test_players_who_keep_coming_teach_it_nothing_wrong(self, waves: int, most: float) -> None:
+        """The load grows in waves, while time gets shorter between them; in the end it is no slower than it must be."""
+        machine, dilation = Machine(0.9), Dilation(4.0)
+        for wave in range(waves):
+            machine.work += (most - 0.9) / waves
+            # Newcomers cost more than those who play.
+            machine.fixed = 0.4
+            play(dilation, machine, 10.0 * wave, 3.0)
+            machine.fixed = 0.0
+            play(dilation, machine, 10.0 * wave + 3, 7.0)
+        assert dilation.factor <= 1.15 * machine.work / BUSY_MAX
+
     @given(looks=st.lists(st.tuples(st.floats(0, 10), st.floats(0, 10), st.floats(0, 1)), max_size=200))
     def test_whatever_comes_it_keeps_within_its_steps_and_bounds(self, looks: list[tuple[float, float, float]]) -> None:
         dilation, before = Dilation(4.0), 1.0

@@ -8,7 +8,8 @@
 What a shorter tick will cost is foretold from how busy the processes are now: twice the ticks, twice the work. Some of
 the work does not grow with ticks, so that this errs on the safe side; where processes share a core it may err on the
 other, and time stretches again at once. The busyness that was foretold there, less a tenth, is then the most that is
-allowed, for `BELIEF_S_MIN`, and for twice as long each time it happens again.
+allowed, for `BELIEF_S_MIN`, and for twice as long each time it happens again. A forecast that came true for a second is
+not to blame for what comes later: more to do is no mistake.
 
 All shards of a worker share the pace, as they share its core. What it slows is the world, evenly: clients are told in
 every head, so that motion on screen, timers and the due ticks of inputs slow down with it. Nothing is skipped.
@@ -41,6 +42,8 @@ BUSY_MAX = 0.85
 """How much of its time a process may need after a step down. Above it, and not hot, nothing changes."""
 BELIEF_S_MIN, BELIEF_S_MAX = 15.0, 240.0
 BELIEF_PART, BELIEF_MIN = 0.9, 0.25
+TRUE_PART = 1.1
+"""How many times busier than foretold still counts as foretold."""
 LOOKS = 4
 """How many looks the busyness is a mean of."""
 
@@ -116,6 +119,7 @@ class Dilation:
         self._busy: deque[float] = deque(maxlen=LOOKS)
         self._shortened_s = float("-inf")
         self._foretold = 0.0
+        self._settled, self._came_true = True, False
         self.factor = 1.0
         """How long a tick is to last, in the title's intervals."""
 
@@ -125,6 +129,8 @@ class Dilation:
         self._hot_since_s = None if heat < 1 else now_s if self._hot_since_s is None else self._hot_since_s
         self._cool_since_s = None if heat > COOL_PART else now_s if self._cool_since_s is None else self._cool_since_s
         self._busy.append(seen.busy)
+        if len(self._busy) == LOOKS and not self._settled:
+            self._settled, self._came_true = True, self._mean_busy() <= TRUE_PART * self._foretold
         if self._hot_since_s is not None and now_s - self._hot_since_s >= HOT_S:
             if not self._eases(seen):
                 self._longer(heat, now_s)
@@ -144,7 +150,7 @@ class Dilation:
         )
 
     def _longer(self, heat: float, now_s: float) -> None:
-        if now_s - self._shortened_s <= REGRET_S:
+        if now_s - self._shortened_s <= REGRET_S and not self._came_true:
             self._ceiling.regret(self._foretold, now_s)
             self._shortened_s = float("-inf")
         times = min(max(1 + heat / 8, LONGER_MIN), LONGER_MAX)
@@ -152,7 +158,7 @@ class Dilation:
         self._hot_since_s = now_s
 
     def _shorter(self, now_s: float) -> None:
-        busy = sum(self._busy) / len(self._busy)
+        busy = self._mean_busy()
         fits = self.factor * busy / self._ceiling.part(now_s)
         factor = max(1.0, math.ceil(max(fits, self.factor / SHORTER_MAX) * NOTCHES) / NOTCHES)
         if self.factor < SHORTER_MIN * factor:
@@ -160,6 +166,10 @@ class Dilation:
         self._foretold = busy * self.factor / factor
         self._shortened_s = self._cool_since_s = now_s
         self._become(factor)
+        self._settled = self._came_true = False
+
+    def _mean_busy(self) -> float:
+        return sum(self._busy) / len(self._busy)
 
     def _become(self, factor: float) -> None:
         """What was seen until now was another pace."""
