@@ -53,6 +53,8 @@ class GatewaySide(Messages):
     """Stands in for `overworld.gateway.socket.GameSocket`."""
 
     address = "127.0.0.1"
+    way = None
+    """There is no descriptor that compiled code could read from or write to."""
 
     def __init__(self, players: Players) -> None:
         super().__init__()
