@@ -133,7 +133,7 @@ class GameSocket(WSListener):
         if self._transport is None or self._closing or self._reader is None or self._reader.track is None:
             return None
         tcp = self._transport.underlying_transport
-        if tcp.get_extra_info("ssl_object") is not None:
+        if tcp.is_closing() or tcp.get_extra_info("ssl_object") is not None:
             return None
         return int(tcp.get_extra_info("socket").fileno()), self._reader.track
 
