@@ -266,7 +266,9 @@ gateway_certificate_expires_seconds = Gauge(
     "overworld_gateway_certificate_expires_seconds", "When the TLS certificate in use ends, in seconds since 1970"
 )
 gateway_suspicious_total = Counter(
-    "overworld_gateway_suspicious", "Sockets of known players closed for what no client of ours does", ["reason"]
+    "overworld_gateway_suspicious",
+    "What known players did that no client of ours does; most of it closes the socket",
+    ["reason"],
 )
 gateway_inputs_total = Counter("overworld_gateway_inputs", "Inputs sent to workers, those sent again included")
 gateway_guests_refused_total = Counter(
@@ -308,7 +310,9 @@ BEGUN: dict[Counter, tuple[str, ...]] = {
         *("path", "host", "key", "version", "origin", "address", "full", "unfinished", "busy", "tls"),
     ),
     gateway_certificate_reads_total: ("new", "failed"),
-    gateway_suspicious_total: ("protocol", "bad_message", "too_big", "too_much", "bad_input", "input_gap"),
+    gateway_suspicious_total: (
+        *("protocol", "bad_message", "too_big", "too_much", "bad_input", "input_gap", "seen_ahead"),
+    ),
     gateway_guests_refused_total: ("disabled", "rate", "host", "body"),
     gateway_dropped_total: (
         *("behind", "queue_full", "detach_unreachable", "link_message", "output_not_owner", "output_stale"),

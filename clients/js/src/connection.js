@@ -125,11 +125,16 @@ export class Client extends Emitter {
     return (this.steering = new Steering(prediction, this.session, this.mirror, this.interpolator))
   }
 
-  /** @returns {number} the tick, with its fraction, at which the player sees others now: a little in the past. 0 where not known */
+  /**
+   * @returns {number} the tick, with its fraction, at which the player sees others now: a little in the past, and no later than the newest
+   * that was told. 0 where not known
+   */
   seen() {
     const avatar = this.mirror.avatar
     const clock = avatar && this.interpolator.clock(avatar.shard)
-    return clock ? Math.max(0, clock.tickAt(clock.time(this.#now()) - this.interpolator.delay_ms)) : 0
+    if (!clock) return 0
+    const told = this.mirror.shards.get(avatar.shard)?.tick ?? 0
+    return Math.min(told, Math.max(0, clock.tickAt(clock.time(this.#now()) - this.interpolator.delay_ms)))
   }
 
   /**

@@ -204,12 +204,14 @@ class Client:
 
     def seen(self) -> float:
         """The tick, with its fraction, at which the player sees others of the avatar's shard now: a little in the past
-        by `interpolator`; where that was never asked for, the newest one. 0 where it is not known.
+        by `interpolator`, and no later than the newest that was told; where that was never asked for, the newest. 0
+        where it is not known.
         """
         shard = self.home_shard() if self._interpolator is not None else None
         if self._interpolator is None or shard is None or shard not in self.beats:
             return float(self._mirror.home_tick())
-        return max(0.0, self._interpolator.tick(shard, time.monotonic()))
+        told = self._mirror.ticks.get(shard, (0, 0))[1]
+        return min(float(told), max(0.0, self._interpolator.tick(shard, time.monotonic())))
 
     def sight(self, now: float | None = None) -> Sight | None:
         """What is drawn of others in the avatar's shard, now; None where nothing is."""

@@ -28,6 +28,7 @@ from overworld.gateway.session import (
     UseToken,
 )
 from overworld.gateway.socket import GameSocket
+from overworld.gateway.suspicion import SEEN_AHEAD
 from overworld.gateway.transport import Transport
 from overworld.gateway.views import Viewer
 from overworld.wire.v1.client_pb2 import ClientMessage, Input
@@ -109,7 +110,7 @@ class Connection:
             self._take_token(now_s)
             session = self.session
             if session.state is SessionState.PLAYING and _is_input_alone(message):
-                item = session.input(_parsed_input(message))
+                item = session.input(_parsed_input(message), now_s)
                 if item is not None:
                     self._desk.forward(session, item)
             else:
@@ -237,7 +238,8 @@ class Connection:
 
     def sweep(self, now_s: float) -> None:
         """What time alone brings; called a few times a second."""
-        if now_s < min(self._calm_until_s, self.session.deadline_s, self._reader.deadline_s):
+        calm_until_s = min(self._calm_until_s, self.session.deadline_s, self._reader.deadline_s)
+        if now_s < calm_until_s and not self.session.foresight.pending:
             return
         settings = self._desk.settings
         silent_s = now_s - self._heard_s
@@ -246,6 +248,9 @@ class Connection:
             silent_s = now_s - self._heard_s
         try:
             self._reader.check(now_s)
+            lies = self.session.foresight.settled(now_s)
+            if lies:
+                self._desk.suspect(self.session.player, SEEN_AHEAD, lies)
             if now_s >= self.session.deadline_s:
                 self.do(self.session.check(now_s))
             if self.viewer is not None and self.viewer.behind and now_s - self._behind_s > settings.behind_s:

@@ -73,8 +73,8 @@ class Desk(Protocol):
     def resume(self, viewer: Viewer) -> None:
         """It reads again."""
 
-    def suspect(self, player: int, code: int) -> None:
-        """A player's socket is closed with this code; 0: nobody knows yet whose it is."""
+    def suspect(self, player: int, what: int | str, times: int = 1) -> None:
+        """A socket is closed with this code, or its player did this; player 0: nobody knows yet whose it is."""
 
     def leave(self, connection: Connection) -> None:
         """The session sees and sends nothing more here."""

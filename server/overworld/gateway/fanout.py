@@ -37,10 +37,17 @@ class _Plan:
 class Fanout:
     """Sends ticks to viewers. Nothing here waits."""
 
-    def __init__(self, views: Views, budget: Budget | None = None, lane: Lane | None = None) -> None:
+    def __init__(
+        self,
+        views: Views,
+        budget: Budget | None = None,
+        lane: Lane | None = None,
+        told: dict[int, tuple[int, int]] | None = None,
+    ) -> None:
         self._views = views
         self._crowds = Crowds(budget) if budget is not None and budget.bytes_per_s else None
-        self._newest: dict[int, tuple[int, int]] = {}
+        self._told: dict[int, tuple[int, int]] = told if told is not None else {}
+        """The newest (epoch, tick) of each shard."""
         self._plans: dict[int, _Plan] = {}
         self._lane = lane
         self._outbox = Outbox(lane)
@@ -52,9 +59,9 @@ class Fanout:
         that has been replaced, or came twice.
         """
         mark = (epoch, tick)
-        if mark <= self._newest.get(shard, (0, -1)):
+        if mark <= self._told.get(shard, (0, -1)):
             return False
-        self._newest[shard] = mark
+        self._told[shard] = mark
         return True
 
     def deliver(self, tick: Tick, now_s: float = 0.0) -> None:

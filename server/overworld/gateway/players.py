@@ -20,6 +20,7 @@ from overworld.gateway.connection import BURST_S, Connection
 from overworld.gateway.crowds import Budget
 from overworld.gateway.descriptors import lane_places
 from overworld.gateway.fanout import Fanout
+from overworld.gateway.foresight import judge_batch
 from overworld.gateway.goodbyes import Goodbye, Goodbyes
 from overworld.gateway.inputs import Forward, InputColumns, InputRules
 from overworld.gateway.join_queue import JoinQueue
@@ -98,7 +99,7 @@ class Players:
         self._reader: LaneReader | None = None
         if self.lane is not None:
             self._reader = LaneReader(self._loop, self.lane, settings.input_flush_s, self._inputs_came)
-        self._fanout = Fanout(self._views, budget, self.lane)
+        self._fanout = Fanout(self._views, budget, self.lane, self.rules.told)
         self._connections: dict[Connection, None] = {}
         self._sessions: dict[int, Connection] = {}
         self._inputs: dict[int, InputColumns] = {}
@@ -301,14 +302,12 @@ class Players:
         self._flush_watches_soon()
         self._look_for_shards()
 
-    def suspect(self, player: int, code: int) -> None:
-        """A player's socket is closed with this code: count it where that says something of the client."""
-        noted = self.suspicion.note(player, code)
-        if noted is not None:
-            reason, new = noted
-            telemetry.gateway_suspicious_total.labels(reason).inc()
-            if new:
-                log.warning("player_suspicious", player=player, reason=reason)
+    def suspect(self, player: int, what: int | str, times: int = 1) -> None:
+        """See `Suspicion.note`."""
+        if (noted := self.suspicion.note(player, what, times)) is not None:
+            telemetry.gateway_suspicious_total.labels(noted[0]).inc(times)
+            if noted[1]:
+                log.warning("player_suspicious", player=player, reason=noted[0])
 
     def leave(self, connection: Connection) -> None:
         """The session sees and sends nothing more here."""
@@ -466,6 +465,7 @@ class Players:
 
     def _inputs_came(self, shard: int, count: int, inputs: LinkMessage) -> None:
         """Through the lane. Where the worker cannot be reached they stay with their sessions."""
+        judge_batch(inputs.inputs, self.rules.told, self._sessions, self.now_s())
         # What came the other way came before.
         self._flush_inputs(shard)
         link = self.routing.link_of(shard)

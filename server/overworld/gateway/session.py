@@ -16,10 +16,11 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from overworld.errors import WireError
 from overworld.gateway.codes import CloseCode
+from overworld.gateway.foresight import Foresight
 from overworld.gateway.inputs import Forward, InputRules
 from overworld.gateway.line import InputLine, Line
 from overworld.gateway.tokens import Login, ResumeTokens, Verifier
@@ -55,6 +56,8 @@ class SessionRules:
     hello_s: float = 5.0
     world_wait_s: float = 20.0
     queue_wait_s: float = 25.0
+    told: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """The newest (epoch, tick) that shards have told here; the fan-out keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,7 @@ class Session:
         """Inputs that had come before, and were not passed on again."""
         self.moving_since_s: float | None = None
         """When the player left the shard that served it; None while it is not between shards."""
+        self.foresight = Foresight()
         self._after = (0, 0)
         self._resume = False
         self.line: Line = InputLine()
@@ -167,7 +171,7 @@ class Session:
         """One message of the client. Raises WireError where the socket must be closed."""
         kind = message.WhichOneof("message")
         if kind == "input" and self.state is SessionState.PLAYING:
-            item = self.input(message.input)
+            item = self.input(message.input, now_s)
             return () if item is None else (item,)
         if kind is None:
             raise WireError(CloseCode.BAD_MESSAGE, "a ClientMessage with nothing in it")
@@ -192,13 +196,14 @@ class Session:
         if hello.resume:
             resume = rules.resumes.open(hello.resume, wall_s)
             self.session, self.player, self._resume = resume.session, resume.player, True
+            self.foresight.resumed(now_s)
             return self._seek(now_s)
         login = rules.verifier.verify(hello.token, wall_s)
         self.player = login.player
         self.state = SessionState.CHECKING
         return (UseToken(login),)
 
-    def input(self, message: pb.Input) -> Forward | None:
+    def input(self, message: pb.Input, now_s: float) -> Forward | None:
         """One input of the client; only while PLAYING. What is to be forwarded now. Raises WireError."""
         values = self._rules.inputs.check(message.kind, message.values)
         seq, line = message.seq, self.line
@@ -211,7 +216,12 @@ class Session:
             raise WireError(CloseCode.INPUT_GAP, text)
         if line.waiting >= self._rules.inputs_waiting_max:
             raise WireError(CloseCode.POLICY, f"more than {self._rules.inputs_waiting_max} inputs wait to be applied")
-        item = Forward(seq, message.kind, message.seen_tick, values, message.due_tick)
+        seen_tick = message.seen_tick
+        if seen_tick:
+            mark = self._rules.told.get(self.shard)
+            if mark is not None and seen_tick > mark[1]:
+                self.foresight.ahead(seen_tick, self._rules.told, now_s)
+        item = Forward(seq, message.kind, seen_tick, values, message.due_tick)
         line.push(item)
         return item if self.serving else None
 
@@ -257,6 +267,7 @@ class Session:
             return ()
         self.attached = False
         self._serve(False)
+        self.foresight.moved(from_shard, to_shard, now_s)
         self.shard, self._after = to_shard, (from_shard, number)
         if self.moving_since_s is None:
             self.moving_since_s = now_s

@@ -1,8 +1,8 @@
 """Streams that no client of ours sends, by player: a bounded report for operators. Pure.
 
-What is not accepted ends a socket, and a client that keeps to the protocol never gets there. Once may be a bug or a bad
-memory chip; the same player again and again is somebody who tries. Nothing is decided here: an operator reads it and
-kicks.
+What is not accepted ends a socket, and a client that keeps to the protocol never gets there. A claim to have seen what
+nobody was told (`foresight`) is harmless and ends nothing. Once may be a bug or a bad memory chip; the same player
+again and again is somebody who tries. Nothing is decided here: an operator reads it and kicks.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ REASONS: Mapping[int, str] = {
 """Close codes that say something of the client, and what."""
 
 
+SEEN_AHEAD = "seen_ahead"
+"""Inputs that claimed to have seen a tick which nobody had been told of: their socket stays open."""
+
+
 class Suspicion:
     """Counts by player and reason."""
 
@@ -33,15 +37,16 @@ class Suspicion:
         self._players: OrderedDict[int, Counter[str]] = OrderedDict()
         self._players_max = players_max
 
-    def note(self, player: int, code: int) -> tuple[str, bool] | None:
-        """A player's socket was closed with this code. Returns the reason and whether the player is new here; None for
-        a code that says nothing of the client, and for a socket that had not said whose it is (`player` 0).
+    def note(self, player: int, what: int | str, times: int = 1) -> tuple[str, bool] | None:
+        """A player's socket was closed with this code, or the player did so many times what this reason says. Returns
+        the reason and whether the player is new here; None for a code that says nothing of the client, and for a socket
+        that had not said whose it is (`player` 0).
         """
-        reason = REASONS.get(code)
+        reason = what if isinstance(what, str) else REASONS.get(what)
         if reason is None or not player:
             return None
         new = player not in self._players
-        self._players.setdefault(player, Counter())[reason] += 1
+        self._players.setdefault(player, Counter())[reason] += times
         self._players.move_to_end(player)
         while len(self._players) > self._players_max:
             self._players.popitem(last=False)
