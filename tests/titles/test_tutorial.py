@@ -43,22 +43,24 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_pages_title_passes_the_pages_tests(folder: Path) -> None:
-    ran = run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-W", "error", "test_pond.py")
+    files = ("test_pond.py", "test_pond2.py")
+    ran = run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-W", "error", *files)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "2 passed" in ran.stdout
+    assert "5 passed" in ran.stdout
 
 
 def test_the_pages_title_keeps_the_rules_it_states(folder: Path) -> None:
     from tests.titles.test_whole_numbers import floats_in
     from tools.determinism import findings
 
-    source = (folder / "pond.py").read_text()
-    assert findings(source) == []
-    assert floats_in(source) == []
+    for name in ("pond.py", "pond2.py"):
+        source = (folder / name).read_text()
+        assert findings(source) == []
+        assert floats_in(source) == []
 
 
 def test_the_pages_title_is_typed(folder: Path) -> None:
-    ran = run(folder, "-m", "mypy", "--strict", "--no-incremental", "--cache-dir", os.devnull, "pond.py")
+    ran = run(folder, "-m", "mypy", "--strict", "--no-incremental", "--cache-dir", os.devnull, "pond.py", "pond2.py")
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
