@@ -129,6 +129,9 @@ def shards(proof: Proof, options: Options) -> None:
         "redis": [(cost.shards, cost.redis_cpu_ms_per_tick * cost.ticks / cost.seconds) for cost in found],
     }
     note(proof, "shards_cpu", Curve("Shards of a worker", "shards", "ms of CPU a second", lines))
+    # Below the title's rate time was dilated: the CPU above is then of fewer ticks.
+    rates = {"hz": [(cost.shards, cost.hz) for cost in found]}
+    note(proof, "shards_hz", Curve("Ticks of each shard", "shards", "ticks a second", rates))
 
 
 def viewers(proof: Proof, options: Options) -> None:
