@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.mark.e2e
 def test_every_process_of_a_load_gives_a_flame_graph_and_a_speedscope_file(tmp_path: Path) -> None:
-    settings = Settings(players=20, seconds=1, rate=100, output=str(tmp_path))
+    settings = Settings(players=60, seconds=4, rate=200, output=str(tmp_path))
     written = asyncio.run(profile(settings))
     assert sorted(path.name for path in written) == [
         "bots.speedscope.json", "bots.svg", "gateway-0.speedscope.json", "gateway-0.svg", "worker-0.speedscope.json",
