@@ -111,6 +111,7 @@ _OURS = frozenset(
         "TITLE",
         "TITLE_VERSION",
         "Tables",
+        "Uint8Array",
         "Welcome",
         "outdated",
         "whole",
@@ -157,7 +158,12 @@ export const DEFINITIONS = {json.dumps(definitions.digest)}"""
 
 def _interface(kind: KindDefinition, name: str) -> str:
     rows = [f"  readonly kind: {json.dumps(kind.name)}", *(f"  readonly {n}: number" for n in ("id", "cell", "shard"))]
-    return f"export interface {name} {{\n" + "\n".join(rows + _numbers(kind.columns)) + "\n}"
+    team = [
+        line
+        for v in kind.team
+        for line in (f"  /** {v.told}; undefined for who is of another team */", f"  readonly {_key(v.name)}?: number")
+    ]
+    return f"export interface {name} {{\n" + "\n".join(rows + _numbers(kind.columns) + team) + "\n}"
 
 
 def _owner(kind: KindDefinition, name: str) -> str:
@@ -176,9 +182,11 @@ def _maps(kinds: list[tuple[KindDefinition, str, str]], inputs: list[tuple[Input
     def column(v: Value) -> str:
         return f"{_key(v.name)}: {'Float64Array' if v.position else 'Int32Array'}"
 
+    # 1 where the columns for the team are told.
+    told = "; readonly told: Uint8Array"
     tables = [
         f"  {_key(k.name)}: {{ readonly count: number; readonly ids: Float64Array; readonly columns: "
-        f"{{ {'; '.join(f'readonly {column(v)}' for v in k.columns)} }} }}"
+        f"{{ {'; '.join(f'readonly {column(v)}' for v in k.columns + k.team)} }}{told if k.team else ''} }}"
         for k, _, _ in kinds
     ]
     return "\n\n".join(
@@ -191,7 +199,7 @@ def _maps(kinds: list[tuple[KindDefinition, str, str]], inputs: list[tuple[Input
             block(
                 "export const KINDS = {",
                 [
-                    f"  {_key(k.name)}: {{ {', '.join(_described(v) for v in k.columns + k.owner)} }},"
+                    f"  {_key(k.name)}: {{ {', '.join(_described(v) for v in k.columns + k.owner + k.team)} }},"
                     for k, _, _ in kinds
                 ],
                 "} as const",
