@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from email.message import Message
 from importlib.metadata import Distribution, PathDistribution
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tools.dependencies import __main__ as audit
-from tools.dependencies import licences, nodes, online, pins
+from tools.dependencies import accepted, licences, nodes, online, pins
 
 HASH = f"    --hash=sha256:{'a' * 64}"
 SAFE = {"aiohttp": {"version": "3.14.3", "advisory": "GHSA-cq5v-8q36-5273", "about": "heap read", "date": "2026-07-23"}}
@@ -160,12 +161,16 @@ def test_a_package_that_says_nothing_is_named(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- the services
 
 
+def report(answers: dict[str, online.Answer], entries: str = "", today: str = "2026-12-01") -> int:
+    return online.report(answers, accepted.read(entries), dt.date.fromisoformat(today))
+
+
 def test_an_audit_that_reached_nobody_says_so_and_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
     answers = {
         "constraints.txt": online.of_pip_audit("", "ConnectionError: no route"),
         "package-lock.json": online.of_npm_audit('{"message": "405 Method Not Allowed"}', ""),
     }
-    assert online.report(answers) == 2
+    assert report(answers) == 2
     said = capsys.readouterr().out
     assert "NOT CHECKED, or not all: constraints.txt, package-lock.json" in said
     assert "no route" in said
@@ -174,7 +179,7 @@ def test_an_audit_that_reached_nobody_says_so_and_is_no_success(capsys: pytest.C
 
 def test_an_audit_that_leaves_packages_out_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
     told = {"dependencies": [{"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "not found"}]}
-    assert online.report({"constraints.txt": online.of_pip_audit(json.dumps(told), "")}) == 2
+    assert report({"constraints.txt": online.of_pip_audit(json.dumps(told), "")}) == 2
     assert "b: not found" in capsys.readouterr().out
 
 
@@ -182,12 +187,79 @@ def test_known_holes_fail_the_audit(capsys: pytest.CaptureFixture[str]) -> None:
     hole = {"id": "PYSEC-1", "fix_versions": ["2"]}
     python = {"dependencies": [{"name": "a", "version": "1", "vulns": [hole]}]}
     node = {"vulnerabilities": {"axios": {"range": "<1", "severity": "high"}}}
-    assert online.report({"c": online.of_pip_audit(json.dumps(python), "")}) == 1
-    assert online.report({"n": online.of_npm_audit(json.dumps(node), "")}) == 1
-    assert online.report({"n": online.of_npm_audit('{"vulnerabilities": {}}', "")}) == 0
+    assert report({"c": online.of_pip_audit(json.dumps(python), "")}) == 1
+    assert report({"n": online.of_npm_audit(json.dumps(node), "")}) == 1
+    assert report({"n": online.of_npm_audit('{"vulnerabilities": {}}', "")}) == 0
     said = capsys.readouterr().out
     assert "a 1: PYSEC-1, fixed in 2" in said
     assert "axios <1: high" in said
+
+
+ACCEPTED = """
+[[accepted]]
+package = "axios"
+advisory = "GHSA-1"
+lock = "package-lock.json"
+until = 2027-01-01
+why = "a test's"
+"""
+
+
+def axios(*advisories: str) -> online.Answer:
+    """As npm says it: what depends on the package is listed too, and names it alone."""
+    via = [{"url": f"https://github.com/advisories/{advisory}"} for advisory in advisories]
+    holes = {
+        "axios": {"range": "<1", "severity": "high", "via": via},
+        "azurite": {"range": "*", "severity": "high", "via": ["axios"]},
+    }
+    return online.of_npm_audit(json.dumps({"vulnerabilities": holes}), "")
+
+
+def test_what_somebody_has_looked_at_is_told_and_does_not_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report({"package-lock.json": axios("GHSA-1")}, ACCEPTED) == 0
+    assert "axios <1: high, GHSA-1 (let be: accepted.toml)" in capsys.readouterr().out
+    for answers in (
+        {"package-lock.json": axios("GHSA-1", "GHSA-2")},
+        {"clients/js/package-lock.json": axios("GHSA-1")},
+    ):
+        assert report(answers, ACCEPTED) == 1
+        assert "1 known holes" in capsys.readouterr().out
+
+
+def test_a_hole_is_known_by_any_of_its_names() -> None:
+    hole = {"id": "PYSEC-1", "aliases": ["CVE-1", "GHSA-1"], "fix_versions": []}
+    told = {"dependencies": [{"name": "axios", "version": "1", "vulns": [hole]}]}
+    assert report({"package-lock.json": online.of_pip_audit(json.dumps(told), "")}, ACCEPTED) == 0
+
+
+def test_from_the_day_on_somebody_has_to_look_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where no service answers, and where the hole is not there any more."""
+    silent = {"package-lock.json": online.of_npm_audit("", "no route")}
+    assert report(silent, ACCEPTED, "2026-12-31") == 2
+    assert report(silent, ACCEPTED, "2027-01-01") == 1
+    assert report({"package-lock.json": online.Answer()}, ACCEPTED, "2027-01-01") == 1
+    assert report({"package-lock.json": axios("GHSA-1")}, ACCEPTED, "2027-01-01") == 1
+    assert "OVERDUE: package-lock.json: axios GHSA-1: let be until 2027-01-01" in capsys.readouterr().out
+
+
+def test_what_ships_lets_nothing_be_and_every_entry_says_why() -> None:
+    for wrong in (
+        ACCEPTED.replace("package-lock.json", "constraints.txt (runtime)"),
+        ACCEPTED.replace('why = "a test\'s"', 'why = " "'),
+        ACCEPTED.replace("until = 2027-01-01", 'until = "soon"'),
+    ):
+        assert wrong != ACCEPTED
+        with pytest.raises(ValueError, match=r"ships|needs"):
+            accepted.read(wrong)
+
+
+def test_our_own_list_names_lock_files_that_are_and_packages_in_them() -> None:
+    for entry in accepted.read(accepted.FILE.read_text()):
+        path, _, section = entry.lock.partition(" (")
+        text = (audit.ROOT / path).read_text()
+        if section:
+            text = online.sections(text)[section.rstrip(")")]
+        assert f'"node_modules/{entry.package}"' in text or f"\n{entry.package}==" in text, entry
 
 
 def test_every_section_is_asked_about() -> None:

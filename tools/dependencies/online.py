@@ -1,11 +1,13 @@
 """Asks the services that publish advisories about every lock file: `make audit`.
 
-Exit code 0 where all was asked and nothing is known; 1 where something is; 2 where nothing was found, but a service did
-not answer for everything: that is no result, and the last line says so.
+Exit code 0 where all was asked and nothing is known but what accepted.toml lets be; 1 where something is, or where
+an entry there is overdue, whoever answers; 2 where nothing was found, but a service did not answer for everything: that
+is no result, and the last line says so.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -13,16 +15,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tools.dependencies import accepted
 from tools.dependencies.__main__ import ROOT, locks
+from tools.dependencies.accepted import Accepted
 
 ASK_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A known one. `names`: of its advisory, which has several."""
+
+    package: str
+    names: frozenset[str]
+    about: str
 
 
 @dataclass
 class Answer:
     """What a service said of one lock file. `unasked`: what it did not answer for, and why."""
 
-    known: list[str] = field(default_factory=list)
+    known: list[Hole] = field(default_factory=list)
     unasked: list[str] = field(default_factory=list)
 
 
@@ -37,7 +50,8 @@ def of_pip_audit(text: str, said: str) -> Answer:
             answer.unasked.append(f"{package['name']}: {package['skip_reason']}")
         for hole in package.get("vulns", ()):
             fixed = ", ".join(hole["fix_versions"]) or "nothing yet"
-            answer.known.append(f"{package['name']} {package['version']}: {hole['id']}, fixed in {fixed}")
+            about = f"{package['name']} {package['version']}: {hole['id']}, fixed in {fixed}"
+            answer.known.append(Hole(package["name"], frozenset({hole["id"], *hole.get("aliases", ())}), about))
     return answer
 
 
@@ -47,27 +61,42 @@ def of_npm_audit(text: str, said: str) -> Answer:
     holes = told.get("vulnerabilities")
     if not isinstance(holes, dict):
         return Answer(unasked=[str(told.get("message") or _last_line(said))])
-    return Answer(known=[f"{name} {hole['range']}: {hole['severity']}" for name, hole in holes.items()])
+    answer = Answer()
+    for name, hole in holes.items():
+        about = f"{name} {hole['range']}: {hole['severity']}"
+        # A text names a package that is listed for itself; without any advisory of its own it is reported as it is.
+        own = [via for via in hole.get("via", ()) if isinstance(via, dict)]
+        for via in own:
+            advisory = str(via.get("url", "")).rsplit("/", 1)[-1]
+            answer.known.append(Hole(name, frozenset({advisory}), f"{about}, {advisory}"))
+        if not own and not hole.get("via"):
+            answer.known.append(Hole(name, frozenset(), about))
+    return answer
 
 
-def report(answers: dict[str, Answer]) -> int:
+def report(answers: dict[str, Answer], entries: list[Accepted], today: dt.date) -> int:
     """Print what was said of each lock file, and return the exit code."""
+    known = let_be = 0
+    for line in (late := accepted.overdue(entries, today)):
+        print(f"audit: OVERDUE: {line}")
     for file, answer in answers.items():
-        for line in answer.known:
-            print(f"audit: {file}: {line}")
+        for hole in answer.known:
+            mild = accepted.covers(entries, file, hole.package, hole.names, today)
+            known, let_be = known + (not mild), let_be + mild
+            print(f"audit: {file}: {hole.about}{' (let be: accepted.toml)' if mild else ''}")
         if answer.unasked:
             print(f"audit: {file}: no answer for {len(answer.unasked)} of it, as {answer.unasked[0]}")
-    known = sum(len(answer.known) for answer in answers.values())
     silent = [file for file, answer in answers.items() if answer.unasked]
     if silent:
         print(
             f"audit: NOT CHECKED, or not all: {', '.join(silent)}: the service could not be reached or lacks packages"
         )
-    print(f"audit: {len(answers)} lock files, {known} known holes")
-    return 1 if known else 2 if silent else 0
+    print(f"audit: {len(answers)} lock files, {known} known holes, {let_be} let be, {len(late)} of those overdue")
+    return 1 if known or late else 2 if silent else 0
 
 
 def main() -> int:
+    entries = accepted.read(accepted.FILE.read_text(encoding="utf-8"))
     answers = {}
     for path in locks(ROOT):
         if path.name == "package-lock.json":
@@ -83,7 +112,7 @@ def main() -> int:
                 program = str(Path(sys.executable).with_name("pip-audit"))
                 told = _run(program, *options, "--requirement", str(part), cwd=ROOT)
                 answers[f"{path.relative_to(ROOT)} ({section})"] = of_pip_audit(*told)
-    return report(answers)
+    return report(answers, entries, dt.datetime.now(dt.UTC).date())
 
 
 def sections(text: str) -> dict[str, str]:
