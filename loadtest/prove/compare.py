@@ -37,6 +37,10 @@ IN_VIEW_OFF_MAX = 10
 """How far a view's mean may be from 40 before the workload was not the one it says."""
 
 
+SETTLE_S = 9.0
+"""Before a search measures: a world that was slowed while everybody joined is back by then, or does not hold."""
+
+
 @dataclass(frozen=True)
 class Options:
     """`at`: clients at which costs are compared, in `rounds` turns. `most`: no search goes beyond it. `small`: half a
@@ -125,7 +129,7 @@ async def watched(proof: Proof, server: str, work: Workload, inputs: Inputs, pac
 
 async def limit(proof: Proof, options: Options, server: str, part: Part, inputs: Inputs) -> None:
     """The largest number that holds."""
-    pace = Pace(warm_s=2.0, window_s=options.window_s)
+    pace = Pace(SETTLE_S, options.window_s)
 
     async def probe(clients: int) -> Outcome:
         outcome = await measure(server, Workload(part, clients), inputs, pace)
