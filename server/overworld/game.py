@@ -45,7 +45,6 @@ from overworld.world.fields import (
     NEAR,
     OWNER,
     SERVER,
-    TEAM,
     Angle,
     Audience,
     Bool,
@@ -67,7 +66,6 @@ from overworld.world.schema import (
     Input,
     Message,
     Player,
-    check_teams,
     compile_entity,
     compile_input,
     compile_message,
@@ -88,7 +86,6 @@ __all__ = [
     "NEAR",
     "OWNER",
     "SERVER",
-    "TEAM",
     "Angle",
     "Audience",
     "Bool",
@@ -244,12 +241,11 @@ def contract_of(title: Title, world: str, seed: int = 0, grid: Grid | None = Non
         if len({*names, *_SERVER_TABLES}) != len(names) + len(_SERVER_TABLES):
             raise ValueError(f"entities {names} must differ in name from each other and from {_SERVER_TABLES}")
         position_units = (grid or kind.world).units_per_one
-        kinds = tuple(compile_entity(entity) for entity in kind.entities)
-        check_teams(kinds)
-        for each in kinds:
-            if each.motion is not None and each.motion.units_per_one != position_units:
+        for entity in kind.entities:
+            motion = compile_entity(entity).motion
+            if motion is not None and motion.units_per_one != position_units:
                 raise ValueError(
-                    f"{each.name}: its Motion has {each.motion.units_per_one} units to one, its grid {position_units}"
+                    f"{entity.__name__}: its Motion has {motion.units_per_one} units to one, its grid {position_units}"
                 )
         reserved = {c.name for c in columns} & set(PLAYER_COLUMNS)
         if reserved:
@@ -259,7 +255,7 @@ def contract_of(title: Title, world: str, seed: int = 0, grid: Grid | None = Non
             title=kind.name,
             title_version=kind.version,
             grid=grid or kind.world,
-            kinds=kinds,
+            kinds=tuple(compile_entity(e) for e in kind.entities),
             player_columns=columns,
             inputs=tuple(compile_input(i) for i in kind.inputs),
             seed=seed,

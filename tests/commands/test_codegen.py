@@ -52,12 +52,11 @@ def values(most: int) -> st.SearchStrategy[tuple[Value, ...]]:
 def some_definitions(draw: st.DrawFn) -> Definitions:
     kinds = []
     for number, name in enumerate(draw(st.lists(NAMES, max_size=3, unique=True))):
-        columns, split, of_team = draw(values(6)), draw(st.integers(0, 6)), draw(st.integers(0, 3))
+        columns, split = draw(values(6)), draw(st.integers(0, 6))
         motion = (Value("x", 0, 0, 0, 256, True), Value("vx", 0, 0, 0, 256, False, True))
         # No column is called like what stands beside it: titles may not, and `unique_by` sees to the rest.
         plain = tuple(v for v in columns if v.name not in ("x", "vx", "id", "cell", "shard", "kind"))
-        rest = plain[split:]
-        kinds.append(KindDefinition(number, name, motion + plain[:split], rest[of_team:], rest[:of_team]))
+        kinds.append(KindDefinition(number, name, motion + plain[:split], plain[split:]))
     inputs = [
         InputDefinition(number, name, draw(values(4)))
         for number, name in enumerate(draw(st.lists(NAMES, max_size=3, unique=True)))
@@ -89,11 +88,7 @@ def test_python_runs_and_holds_every_value_under_some_name(definitions: Definiti
     for kind in definitions.kinds:
         count = len(kind.columns)
         made = classes.pop(0).of(Seen(7, kind.number, 3, tuple(range(100, 100 + count))))
-        assert list(vars(made).values()) == [7, 3, *range(100, 100 + count), *(None for _ in kind.team)]
-        if kind.team:
-            told = tuple(range(len(kind.team)))
-            made = type(made).of(Seen(7, kind.number, 3, tuple(range(100, 100 + count)), told))
-            assert list(vars(made).values()) == [7, 3, *range(100, 100 + count), *told]
+        assert list(vars(made).values()) == [7, 3, *range(100, 100 + count)]
         if kind.owner:
             made = classes.pop(0).of(Avatar(7, kind.number, tuple(range(len(kind.owner)))))
             assert list(vars(made).values()) == list(range(len(kind.owner)))

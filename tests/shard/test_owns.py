@@ -9,33 +9,27 @@ from hypothesis import strategies as st
 from overworld.shard import owns
 from overworld.shard.inputs import SessionEvent, TickInputs
 from overworld.wire.v1 import client_pb2
-from overworld.world.fields import TEAM_MAX
 from tests.shard.meadow import Sheep, meadow_core
 
 
 @given(
     st.lists(
-        st.tuples(
-            st.integers(0, 2**50),
-            st.integers(-1, 9),
-            st.sampled_from((0, 0, 1, 127, 128, TEAM_MAX)),
-            st.lists(st.integers(-(2**31), 2**31 - 1), max_size=3),
-        ),
+        st.tuples(st.integers(0, 2**50), st.integers(-1, 9), st.lists(st.integers(-(2**31), 2**31 - 1), max_size=3)),
         min_size=1,
         max_size=6,
     )
 )
-def test_official_library_reads_each_piece(players: list[tuple[int, int, int, list[int]]]) -> None:
-    rows = np.zeros((len(players), 6), np.int64)
-    for i, (entity, kind, team, values) in enumerate(players):
-        rows[i, :3] = entity, kind, team
-        rows[i, 3 : 3 + len(values)] = values
-    sizes, data = owns.encode(rows, np.array([len(p[3]) for p in players], np.int64))
+def test_official_library_reads_each_piece(players: list[tuple[int, int, list[int]]]) -> None:
+    rows = np.zeros((len(players), 5), np.int64)
+    for i, (entity, kind, values) in enumerate(players):
+        rows[i, :2] = entity, kind
+        rows[i, 2 : 2 + len(values)] = values
+    sizes, data = owns.encode(rows, np.array([len(p[2]) for p in players], np.int64))
     assert int(sizes.sum()) == len(data)
     at = 0
-    for size, (entity, kind, team, values) in zip(sizes.tolist(), players, strict=True):
+    for size, (entity, kind, values) in zip(sizes.tolist(), players, strict=True):
         (own,) = client_pb2.Frame.FromString(data[at : at + size]).owns
-        assert (own.entity, own.kind, own.team, list(own.values)) == (entity, max(kind, 0), team, values)
+        assert (own.entity, own.kind, list(own.values)) == (entity, max(kind, 0), values)
         at += size
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from overworld.world.contract import WorldContract
-from overworld.world.fields import OWNER, SERVER, TEAM, Angle, Int8, Int32, Motion, UInt8
+from overworld.world.fields import OWNER, SERVER, Angle, Int8, Int32, Motion, UInt8
 from overworld.world.grid import Grid
 from overworld.world.interest import Interest
 from overworld.world.schema import Column, Entity, Input, Kind, Player, compile_entity, compile_input, compile_player
@@ -59,7 +59,6 @@ def test_another_process_with_another_hash_seed_finds_the_same() -> None:
 
 
 KIND = CONTRACT.kinds[0]
-FUEL = (Column("fuel", UInt8(audience=TEAM)),)
 
 
 def kind_with(**changes: Any) -> dict[str, Any]:
@@ -119,8 +118,6 @@ CHANGES: dict[str, dict[str, Any]] = {
     "interest nearest": {"interest": Interest(nearest=5)},
     "interest plots": {"interest": Interest(plots=5)},
     "pace": kind_with(pace=2),
-    "team columns": kind_with(team=FUEL, team_column="hp"),
-    "which column says the team": kind_with(team=FUEL, team_column="ammo"),
     "what is rewound": {"rewind_ticks": 5, **kind_with(rewind=True)},
 }
 
@@ -158,8 +155,7 @@ def test_every_part_of_the_contract_and_of_its_pieces_is_covered_above() -> None
     assert {name.removeprefix("grid ") for name in CHANGES if name.startswith("grid ")} == {
         f.name for f in fields(Grid)
     }
-    known = {"name", "motion", "near", "owner", "server", "rewind", "pace", "team", "team_column"}
-    assert {f.name for f in fields(Kind)} == known
+    assert {f.name for f in fields(Kind)} == {"name", "motion", "near", "owner", "server", "rewind", "pace"}
 
 
 def test_all_the_changed_contracts_differ_from_each_other() -> None:
@@ -182,7 +178,6 @@ def test_definitions_are_what_clients_see_and_the_same_in_every_world() -> None:
         replace(CONTRACT, kinds=(replace(ship, near=ship.near[::-1]),)),
         replace(CONTRACT, kinds=(replace(ship, owner=()),)),
         replace(CONTRACT, kinds=(replace(ship, motion=None),)),
-        replace(CONTRACT, kinds=(replace(ship, team=FUEL, team_column="hp"),)),
         replace(CONTRACT, kinds=(replace(ship, owner=(Column("ammo", UInt8(0, 9, audience=OWNER)),)),)),
         replace(CONTRACT, inputs=()),
     ]

@@ -10,7 +10,6 @@ from overworld.errors import TitleError
 from overworld.game import Title, contract_of
 from overworld.world.fields import (
     OWNER,
-    TEAM,
     WIRE_MAX,
     Angle,
     Bool,
@@ -18,24 +17,12 @@ from overworld.world.fields import (
     Int16,
     Int32,
     Int64,
-    Moment,
     Motion,
     UInt8,
     UInt16,
 )
 from overworld.world.grid import Grid
-from overworld.world.schema import (
-    FIELDS_MAX,
-    Entity,
-    Input,
-    Message,
-    Player,
-    check_teams,
-    compile_entity,
-    compile_input,
-    compile_message,
-    compile_player,
-)
+from overworld.world.schema import FIELDS_MAX, Entity, Input, Player, compile_entity, compile_input, compile_player
 
 
 def declare(base: type, **fields: Any) -> Any:
@@ -47,51 +34,6 @@ def test_columns_stand_motion_first_then_near_owner_server() -> None:
     kind = compile_entity(thing)
     assert kind.replicated == ("x", "y", "vx", "vy", "a", "hp")
     assert kind.names == ("x", "y", "vx", "vy", "a", "hp", "ammo", "secret")
-
-
-def test_team_columns_stand_between_the_owners_and_the_servers() -> None:
-    fields = {"secret": Int64(), "fuel": UInt8(audience=TEAM), "ammo": UInt8(audience=OWNER), "squad": UInt8()}
-    kind = compile_entity(declare(Entity, team="squad", **fields))
-    assert kind.names == ("squad", "ammo", "fuel", "secret")
-    assert (kind.team_column, kind.team_first, kind.replicated) == ("squad", 2, ("squad",))
-    assert compile_entity(declare(Entity, team=UInt16(audience=OWNER))).team_column == "team", "a column of that name"
-    assert compile_entity(declare(Entity, hp=UInt8())).team_column == ""
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({}, "declare a column `team = "),
-        ({"team": "squad"}, "'squad', which is none of its columns"),
-        ({"team": "fuel"}, "cannot have the audience TEAM"),
-        ({"team": UInt8(audience=TEAM)}, "cannot have the audience TEAM"),
-        ({"team": Int8()}, "teams are numbers within 0.."),
-        ({"team": Int32(0, WIRE_MAX)}, "teams are numbers within 0.."),
-        ({"team": Angle()}, "an angle or a moment is no team"),
-        ({"team": "born", "born": Moment()}, "an angle or a moment is no team"),
-        ({"team": Motion()}, "neither a column nor the name of one"),
-        ({"team": 3}, "neither a column nor the name of one"),
-    ],
-)
-def test_a_team_that_nobody_could_be_of_is_refused(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        compile_entity(declare(Entity, fuel=UInt8(audience=TEAM), **fields))
-
-
-def test_only_entities_have_fields_for_their_team() -> None:
-    for base, compiled in ((Player, compile_player), (Input, compile_input), (Message, compile_message)):
-        with pytest.raises(ValueError, match="only an entity's fields have the audience TEAM"):
-            compiled(declare(base, fuel=UInt8(audience=TEAM)))
-    with pytest.raises(ValueError, match="audience must be SERVER"):
-        Int64(audience=TEAM)
-
-
-def test_a_column_called_team_is_any_column_until_a_title_has_something_for_teams() -> None:
-    odd, fuelled = declare(Entity, team=Int8()), declare(Entity, team=UInt8(), fuel=UInt8(audience=TEAM))
-    check_teams((compile_entity(odd),))
-    check_teams((compile_entity(fuelled),))
-    with pytest.raises(ValueError, match="teams are numbers within"):
-        check_teams((compile_entity(fuelled), compile_entity(odd)))
 
 
 def test_a_subclass_inherits_and_may_change_fields() -> None:

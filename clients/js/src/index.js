@@ -2,7 +2,7 @@
 
 export { connect, Client } from './connection.js'
 export { Session } from './session.js'
-export { Mirror, MirrorError, TEAM } from './mirror.js'
+export { Mirror, MirrorError } from './mirror.js'
 export { Lead, Predictor } from './prediction.js'
 export { Interpolator } from './interpolate.js'
 export { ServerClock, TickClock } from './clock.js'

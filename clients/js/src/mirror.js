@@ -9,8 +9,7 @@
 
 import { Bridge, mayCross } from './bridge.js'
 import { Emitter } from './events.js'
-import { layoutOf, MirrorError, Rows } from './rows.js'
-import { addEntity, addRow, addRows, emptyTable, newTable } from './tables.js'
+import { allocateColumns, layoutOf, MirrorError, Rows } from './rows.js'
 
 export { MirrorError }
 
@@ -20,8 +19,7 @@ export { MirrorError }
 /** @typedef {import('./rows.js').KindLayout} KindLayout */
 
 /**
- * One entity as it is now: the values of its columns by name, beside `id`, `kind` (name), `cell` and `shard`. Columns for its team
- * only are there while the player is of it, else they are undefined.
+ * One entity as it is now: the values of its columns by name, beside `id`, `kind` (name), `cell` and `shard`.
  * @typedef {{id: number, kind: string, cell: number, shard: number} & Record<string, any>} Entity
  */
 
@@ -30,14 +28,17 @@ export { MirrorError }
  * @typedef {'gone' | 'unseen'} RemoveReason
  */
 
-/** @typedef {import('./tables.js').KindTable} KindTable */
+/**
+ * All rows of a kind as plain arrays, valid until the next frame; entries from `count` on are left over.
+ * @typedef {{count: number, ids: Float64Array, columns: Record<string, Float64Array | Int32Array>}} KindTable
+ */
 
 /**
  * A tick of a shard that this frame completed. `ticks` is how many the shard went on since the one seen before.
  * @typedef {{shard: number, epoch: number, tick: number, tick_interval_us: number, ticks: number}} TickSeen
  */
 
-/** `team`: 0 for none. @typedef {{entity: number, kind: number, values: number[], team: number}} Own */
+/** @typedef {{entity: number, kind: number, values: number[]}} Own */
 
 /**
  * @typedef {{cell: number, shard: number, x0: number, y0: number, kinds: Rows[]}} HeldCell
@@ -47,20 +48,17 @@ export { MirrorError }
 
 /** An entity kept from before a resume is given up after this many frames with ticks in them. */
 const CARRIED_FRAMES_MAX = 40
-/** The bit of a change for columns that only teams are told: they were, or are not any more. */
-export const TEAM = 1 << 30
-const NOBODY = Object.freeze({ entity: 0, kind: 0, values: [], team: 0 })
 
 /**
- * Events: `add(entity)`, `change(id, kind, mask)` (the change groups' bits, TEAM for what only teams are told, -1 where it was sent
- * whole), `remove(entity, reason)` with its last values, `own(own)` when the player's avatar, team or private values change.
+ * Events: `add(entity)`, `change(id, kind, mask)` (the change groups' bits, -1 where it was sent whole), `remove(entity,
+ * reason)` with its last values, `own(own)` when the player's avatar or its private values change.
  *
  * @extends {Emitter<{add: [Entity], change: [number, string, number], remove: [Entity, RemoveReason], own: [Own]}>}
  */
 export class Mirror extends Emitter {
   /** @type {KindLayout[]} */ kinds = []
   /** @type {Grid | null} */ grid = null
-  /** @type {Own} */ own = NOBODY
+  /** @type {Own} */ own = { entity: 0, kind: 0, values: [] }
   /** Frames whose tick had been seen before. */
   framesDropped = 0
   /** Grows with every frame applied. */
@@ -147,18 +145,29 @@ export class Mirror extends Emitter {
    */
   table(kind) {
     const layout = this.kinds.find((k) => k.name === kind)
-    if (!layout) return emptyTable()
+    if (!layout) return { count: 0, ids: new Float64Array(0), columns: {} }
     let table = this.#tables.get(kind)
     if (table?.version === this.version) return table
     let total = this.#bridge.size
     for (const held of this.#cells.values()) total += held.kinds[layout.index].count
     if (!table || table.ids.length < total) {
-      table = { version: -1, ...newTable(layout, total + 32) }
+      const columns = allocateColumns(layout, total + 32)
+      table = {
+        version: -1,
+        count: 0,
+        ids: new Float64Array(total + 32),
+        columns: Object.fromEntries(layout.names.map((name, i) => [name, columns[i]])),
+      }
       this.#tables.set(kind, table)
     }
     table.count = 0
     for (const held of this.#cells.values()) this.#gather(held, held.kinds[layout.index], table)
-    for (const entity of this.#bridge.all()) if (entity.kind === kind) addEntity(table, layout, entity)
+    for (const entity of this.#bridge.all()) {
+      if (entity.kind !== kind) continue
+      table.ids[table.count] = entity.id
+      for (const name of layout.names) table.columns[name][table.count] = entity[name]
+      table.count++
+    }
     table.version = this.version
     return table
   }
@@ -180,8 +189,19 @@ export class Mirror extends Emitter {
 
   /** Copies the rows of a cell behind those of a table. @param {HeldCell} held @param {Rows} rows @param {KindTable} table */
   #gather(held, rows, table) {
-    if (!this.#older.size) addRows(table, rows)
-    else for (let row = 0; row < rows.count; row++) if (this.#isHere(held, rows.ids[row])) addRow(table, rows, row)
+    const at = table.count
+    if (!this.#older.size) {
+      table.ids.set(rows.ids.subarray(0, rows.count), at)
+      rows.columns.forEach((column, i) => table.columns[rows.layout.names[i]].set(column.subarray(0, rows.count), at))
+      table.count += rows.count
+      return
+    }
+    for (let row = 0; row < rows.count; row++) {
+      if (!this.#isHere(held, rows.ids[row])) continue
+      table.ids[table.count] = rows.ids[row]
+      rows.columns.forEach((column, i) => (table.columns[rows.layout.names[i]][table.count] = column[row]))
+      table.count++
+    }
   }
 
   /** @param {HeldCell} held @param {number} id of a row in it */
@@ -215,7 +235,6 @@ export class Mirror extends Emitter {
     for (const view of frame.views) this.#view(view)
     for (const keyframe of frame.keyframes) this.#keyframe(keyframe)
     const owned = frame.owns.filter((own) => this.#takeOwn(own)).length > 0
-    for (const piece of frame.teams) this.#team(piece)
     this.version++
     this.#settleCarried(frame)
     this.#tell()
@@ -246,7 +265,7 @@ export class Mirror extends Emitter {
     this.#where.clear()
     // A new socket starts with whole cells: they count even where they are of a tick that the old socket had shown already.
     this.#marks.clear()
-    if (!sameWorld || welcome.session !== this.#session) this.own = NOBODY
+    if (!sameWorld || welcome.session !== this.#session) this.own = { entity: 0, kind: 0, values: [] }
     this.#contract = welcome.contract
     this.#session = welcome.session
     this.#tickIntervalUs = welcome.tick_interval_us
@@ -346,19 +365,6 @@ export class Mirror extends Emitter {
     }
   }
 
-  /** @param {import('./wire.js').TeamCell} piece */
-  #team(piece) {
-    const held = this.#cells.get(piece.cell)
-    if (!held) return
-    const rows = this.#rowsOf(held, piece)
-    rows.tell(piece.gone, piece.told, (row) => this.#noteTeam(rows, row))
-  }
-
-  /** @param {Rows} rows @param {number} row */
-  #noteTeam(rows, row) {
-    this.#masks.set(rows.ids[row], (this.#masks.get(rows.ids[row]) ?? 0) | TEAM)
-  }
-
   /** @param {number} cell */
   #forget(cell) {
     const held = this.#cells.get(cell)
@@ -394,10 +400,6 @@ export class Mirror extends Emitter {
     }
     const before = this.own
     this.own = own
-    if (own.team !== before.team) {
-      for (const held of this.#cells.values()) for (const rows of held.kinds) rows.forgetTeam((row) => this.#noteTeam(rows, row))
-      return true
-    }
     const same = own.entity === before.entity && own.kind === before.kind && own.values.length === before.values.length
     return !same || own.values.some((value, i) => value !== before.values[i])
   }
@@ -449,7 +451,7 @@ export class Mirror extends Emitter {
     return mayCross(entity, /** @type {Grid} */ (this.grid), (cell) => this.#cells.get(cell)?.shard)
   }
 
-  /** @param {HeldCell} held @param {import('./wire.js').Cell | import('./wire.js').TeamCell} piece @returns {Rows} */
+  /** @param {HeldCell} held @param {import('./wire.js').Cell} piece @returns {Rows} */
   #rowsOf(held, piece) {
     const rows = held.kinds[piece.kind]
     if (!rows) throw new MirrorError(`kind ${piece.kind} of ${held.kinds.length}`)
@@ -462,7 +464,6 @@ export class Mirror extends Emitter {
     /** @type {Entity} */
     const entity = { id: rows.ids[row], kind: rows.layout.name, cell: held.cell, shard: held.shard }
     rows.layout.names.forEach((name, i) => (entity[name] = rows.columns[i][row]))
-    if (rows.told[row]) rows.layout.teamNames.forEach((name, i) => (entity[name] = rows.team[i][row]))
     return entity
   }
 }

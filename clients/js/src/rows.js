@@ -17,7 +17,7 @@ export class MirrorError extends Error {
  *
  * @typedef {{
  *   index: number, name: string, moves: boolean, names: readonly string[], modulo: readonly number[],
- *   units: readonly number[], ownerNames: readonly string[], teamNames: readonly string[], groups: number
+ *   units: readonly number[], ownerNames: readonly string[], groups: number
  * }} KindLayout
  */
 
@@ -39,7 +39,6 @@ export function layoutOf(kind, index) {
     modulo: kind.columns.map((c) => c.modulo),
     units: kind.columns.map((c) => c.units_per_one || 1),
     ownerNames: kind.owner_columns.map((c) => c.name),
-    teamNames: kind.team_columns.map((c) => c.name),
     groups: kind.moves ? count - 2 : count,
   })
 }
@@ -55,15 +54,7 @@ export function allocateColumns(layout, capacity) {
   return layout.names.map((_, i) => (layout.moves && i < 2 ? new Float64Array(capacity) : new Int32Array(capacity)))
 }
 
-/** @param {KindLayout} layout @param {number} capacity */
-export function allocateTeam(layout, capacity) {
-  return layout.teamNames.map(() => new Int32Array(capacity))
-}
-
-/**
- * See the module. `team`: the columns that only the entity's team is told, right where `told` is 1. A kind without any has an
- * empty `told`, in which nothing is kept.
- */
+/** See the module. */
 export class Rows {
   /** @param {KindLayout} layout */
   constructor(layout) {
@@ -71,8 +62,6 @@ export class Rows {
     this.count = 0
     this.ids = new Float64Array(4)
     this.columns = allocateColumns(layout, 4)
-    this.team = allocateTeam(layout, 4)
-    this.told = new Uint8Array(this.team.length ? 4 : 0)
   }
 
   /** @param {number} id @returns {number} the row of an id, -1 where it is not here */
@@ -105,8 +94,6 @@ export class Rows {
       const until = k + 1 < gone.length ? gone[k + 1] : this.count
       this.ids.copyWithin(to, from, until)
       for (const column of this.columns) column.copyWithin(to, from, until)
-      for (const column of this.team) column.copyWithin(to, from, until)
-      this.told.copyWithin(to, from, until)
       to += until - from
     }
     this.count = to
@@ -138,7 +125,6 @@ export class Rows {
       if (old >= 0 && this.ids[old] === ids[k]) throw new MirrorError(`${layout.name} ${ids[k]} is added twice`)
       this.ids[to] = ids[k]
       this.columns.forEach((column, c) => (column[to] = values[c * added + k]))
-      this.told[to] = 0
       if (layout.moves) {
         this.columns[0][to] += x0
         this.columns[1][to] += y0
@@ -207,37 +193,6 @@ export class Rows {
     }
   }
 
-  /**
-   * Takes what only the player's team is told: rows that are in it no more, then records: index (gap-coded), all team columns.
-   *
-   * @param {readonly number[]} gone
-   * @param {readonly number[]} records
-   * @param {(row: number) => void} changed
-   */
-  tell(gone, records, changed) {
-    const { layout, team, told } = this
-    if (!team.length) throw new MirrorError(`${layout.name} has nothing for teams`)
-    if (records.length % (1 + team.length)) throw new MirrorError(`${layout.name}: a team's record is cut short`)
-    for (const row of ungap(gone, this.count, layout.name)) {
-      told[row] = 0
-      changed(row)
-    }
-    let row = -1
-    for (let at = 0; at < records.length; at += 1 + team.length) {
-      row += records[at] + 1
-      if (records[at] < 0 || row >= this.count) throw new MirrorError(`${layout.name}: team's row ${row} of ${this.count}`)
-      team.forEach((column, c) => (column[row] = records[at + 1 + c]))
-      told[row] = 1
-      changed(row)
-    }
-  }
-
-  /** Forgets everything only a team is told. @param {(row: number) => void} changed */
-  forgetTeam(changed) {
-    for (let row = 0; row < this.told.length && row < this.count; row++) if (this.told[row]) changed(row)
-    this.told.fill(0)
-  }
-
   /** @param {number} row @param {number} mask @param {readonly number[]} records @param {number} at */
   #changeMoving(row, mask, records, at) {
     const [x, y, vx, vy] = this.columns
@@ -272,8 +227,6 @@ export class Rows {
   #move(from, to) {
     this.ids[to] = this.ids[from]
     for (const column of this.columns) column[to] = column[from]
-    for (const column of this.team) column[to] = column[from]
-    this.told[to] = this.told[from]
   }
 
   /** @param {number} id */
@@ -299,13 +252,6 @@ export class Rows {
       column.set(this.columns[c])
       return column
     })
-    this.team = allocateTeam(this.layout, capacity).map((column, c) => {
-      column.set(this.team[c])
-      return column
-    })
-    const told = new Uint8Array(this.team.length ? capacity : 0)
-    told.set(this.told)
-    this.told = told
   }
 }
 
@@ -314,7 +260,7 @@ function ungap(gaps, count, name) {
   let row = -1
   return gaps.map((gap) => {
     row += gap + 1
-    if (row >= count) throw new MirrorError(`${name}: row ${row} of ${count} went`)
+    if (row >= count) throw new MirrorError(`${name}: removal of row ${row} of ${count}`)
     return row
   })
 }

@@ -49,14 +49,6 @@ export const CELL = /** @satisfies {Table} */ (/** @type {const} */ ({
   restated: [7, 'sint32s'],
 }))
 
-/** @typedef {{cell: number, kind: number, gone: number[], told: number[]}} TeamCell */
-export const TEAM_CELL = /** @satisfies {Table} */ (/** @type {const} */ ({
-  cell: [1, 'uint32'],
-  kind: [2, 'uint32'],
-  gone: [3, 'uint32s'],
-  told: [4, 'sint32s'],
-}))
-
 /** @typedef {{entered: number[], left: number[]}} View */
 export const VIEW = /** @satisfies {Table} */ (/** @type {const} */ ({
   entered: [1, 'uint32s'],
@@ -70,12 +62,11 @@ export const ACK = /** @satisfies {Table} */ (/** @type {const} */ ({
   tick: [3, 'uint32'],
 }))
 
-/** @typedef {{entity: number, kind: number, values: number[], team: number}} Own */
+/** @typedef {{entity: number, kind: number, values: number[]}} Own */
 export const OWN = /** @satisfies {Table} */ (/** @type {const} */ ({
   entity: [1, 'uint53'],
   kind: [2, 'uint32'],
   values: [3, 'sint32s'],
-  team: [4, 'uint32'],
 }))
 
 /** @typedef {{cells_x: number, cells_y: number, cell_size: number, shards_x: number, shards_y: number, view: number}} Grid */
@@ -129,13 +120,12 @@ export const CLIENT_MESSAGE = /** @satisfies {Table} */ (/** @type {const} */ ({
   bye: [4, BYE],
 }))
 
-/** @typedef {{name: string, columns: Column[], owner_columns: Column[], moves: boolean, team_columns: Column[]}} Kind */
+/** @typedef {{name: string, columns: Column[], owner_columns: Column[], moves: boolean}} Kind */
 export const KIND = /** @satisfies {Table} */ (/** @type {const} */ ({
   name: [1, 'string'],
   columns: [2, COLUMN, 'many'],
   owner_columns: [3, COLUMN, 'many'],
   moves: [4, 'bool'],
-  team_columns: [5, COLUMN, 'many'],
 }))
 
 /** @typedef {{name: string, fields: InputField[]}} InputKind */
@@ -163,7 +153,7 @@ export const WELCOME = /** @satisfies {Table} */ (/** @type {const} */ ({
   definitions: [15, 'string'],
 }))
 
-/** @typedef {{heads: TickHead[], updates: Cell[], keyframes: Cell[], views: View[], acks: Ack[], owns: Own[], welcomes: Welcome[], pongs: Pong[], notices: Notice[], teams: TeamCell[]}} Frame */
+/** @typedef {{heads: TickHead[], updates: Cell[], keyframes: Cell[], views: View[], acks: Ack[], owns: Own[], welcomes: Welcome[], pongs: Pong[], notices: Notice[]}} Frame */
 export const FRAME = /** @satisfies {Table} */ (/** @type {const} */ ({
   heads: [1, TICK_HEAD, 'many'],
   updates: [2, CELL, 'many'],
@@ -174,7 +164,6 @@ export const FRAME = /** @satisfies {Table} */ (/** @type {const} */ ({
   welcomes: [7, WELCOME, 'many'],
   pongs: [8, PONG, 'many'],
   notices: [9, NOTICE, 'many'],
-  teams: [10, TEAM_CELL, 'many'],
 }))
 
 export const NOTICE_CODES = { STALLED: 1, RESUMED: 2, BROADCAST: 3, DRAINING: 4, SEARCHING: 5, QUEUED: 6 }

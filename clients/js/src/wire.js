@@ -27,7 +27,6 @@ export const FRAME_BYTES_MAX = 16 * 1024 * 1024
 /** @typedef {import('./schema.js').Notice} Notice */
 /** @typedef {import('./schema.js').Own} Own */
 /** @typedef {import('./schema.js').Pong} Pong */
-/** @typedef {import('./schema.js').TeamCell} TeamCell */
 /** @typedef {import('./schema.js').TickHead} TickHead */
 /** @typedef {import('./schema.js').View} View */
 /** @typedef {import('./schema.js').Welcome} Welcome */

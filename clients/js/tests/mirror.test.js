@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { BRIDGE_TICKS } from '../src/bridge.js'
-import { Mirror, MirrorError, TEAM } from '../src/mirror.js'
+import { Mirror, MirrorError } from '../src/mirror.js'
 import { decodeFrame } from '../src/wire.js'
 import { encodeFrame } from './official.js'
 import { seeded } from './random.js'
@@ -41,8 +41,7 @@ function everything(mirror) {
     const table = mirror.table(kind.name)
     for (let i = 0; i < table.count; i++) {
       const { cell, shard } = /** @type {any} */ (mirror.get(table.ids[i]))
-      const shown = Object.entries(table.columns).filter(([name]) => kind.names.includes(name) || table.told[i])
-      const values = Object.fromEntries(shown.map(([name, column]) => [name, column[i]]))
+      const values = Object.fromEntries(Object.entries(table.columns).map(([name, column]) => [name, column[i]]))
       found.push({ id: table.ids[i], kind: kind.name, cell, shard, ...values })
     }
   }
@@ -258,7 +257,7 @@ test('another world takes everything away at once', () => {
   const told = diary(mirror)
   give(mirror, { welcomes: [{ ...WELCOME, contract: 'def' }] })
   assert.equal(told.length, 3)
-  assert.deepEqual(mirror.own, { entity: 0, kind: 0, values: [], team: 0 })
+  assert.deepEqual(mirror.own, { entity: 0, kind: 0, values: [] })
 })
 
 test("the player's own avatar and its private values", () => {
@@ -387,54 +386,3 @@ function watchRandomWorld(random) {
     }
   }
 }
-
-const team = (/** @type {any} */ more) => ({ owns: [{ entity: 9, kind: 0, values: [4], team: 2 }], teams: [{ cell: 0, kind: 0, ...more }] })
-/** @param {Mirror} mirror */
-const fuels = (mirror) => [5, 9, 12].map((id) => mirror.get(id)?.fuel)
-
-test('what only the team is told is there for those of the team, and undefined for others', () => {
-  const mirror = watching()
-  const told = diary(mirror)
-  give(mirror, tick(11, team({ told: [1, 70, -3, 0, 80, 5] })))
-  assert.deepEqual(fuels(mirror), [undefined, 70, 80])
-  assert.equal(mirror.get(9)?.aim, -3)
-  assert.equal(mirror.own.team, 2)
-  assert.deepEqual(told, [`change 9 ${TEAM}`, `change 12 ${TEAM}`])
-  const { count, told: known, columns } = mirror.table('Ship')
-  assert.deepEqual([...known.subarray(0, count)], [0, 1, 1])
-  assert.deepEqual([columns.fuel[1], columns.aim[2]], [70, 5])
-  assert.equal(mirror.table('Rock').told.length, 0)
-})
-
-test('who leaves the team is unknown again, and so is everybody once the player leaves it', () => {
-  const mirror = watching()
-  give(mirror, tick(11, team({ told: [0, 70, 1, 0, 80, 5, 0, 90, 6] })))
-  give(mirror, tick(12, { teams: [{ cell: 0, kind: 0, gone: [1], told: [2, 91, 6] }] }))
-  assert.deepEqual(fuels(mirror), [70, undefined, 91])
-  const told = diary(mirror)
-  give(mirror, tick(13, { owns: [{ entity: 9, kind: 0, values: [4], team: 3 }], teams: [{ cell: 0, kind: 0, told: [1, 33, 0] }] }))
-  assert.deepEqual(fuels(mirror), [undefined, 33, undefined], "the new team's values come in the same frame")
-  assert.deepEqual(told, [`change 5 ${TEAM}`, `change 12 ${TEAM}`, `change 9 ${TEAM}`])
-  give(mirror, { owns: [{ entity: 0 }] })
-  assert.deepEqual(fuels(mirror), [undefined, undefined, undefined])
-  assert.equal(mirror.own.team, 0)
-})
-
-test("a team's values go with their rows, whoever comes and leaves around them", () => {
-  const mirror = watching()
-  give(mirror, tick(11, team({ told: [0, 70, 1, 0, 80, 5, 0, 90, 6] })))
-  const added = { added: [2, 4, 5, 9], columns: [...Array(24).keys()] }
-  give(mirror, tick(12, { updates: [{ cell: 0, kind: 0, removed: [1], ...added }] }))
-  assert.deepEqual([2, 5, 6, 11, 12, 20].map((id) => mirror.get(id)?.fuel), [undefined, 70, undefined, undefined, 90, undefined]) // prettier-ignore
-  give(mirror, tick(13, { views: [{ entered: [0] }], keyframes: [{ cell: 0, kind: 0, added: [5], columns: [1, 2, 3, 4, 5, 6] }] }))
-  assert.equal(mirror.get(5)?.fuel, undefined, 'a cell that is sent anew begins with nothing')
-})
-
-test("a team's piece that does not fit is refused, and one of a cell that is not held is not looked at", () => {
-  for (const piece of [{ told: [3, 1, 1] }, { told: [0, 1] }, { told: [-1, 1, 1] }, { gone: [3] }, { kind: 1, told: [0, 1] }]) {
-    assert.throws(() => give(watching(), tick(11, team(piece))), MirrorError)
-  }
-  const mirror = watching()
-  give(mirror, tick(11, { teams: [{ cell: 1, kind: 0, told: [9, 1, 1] }] }))
-  assert.deepEqual(fuels(mirror), [undefined, undefined, undefined])
-})

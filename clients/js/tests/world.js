@@ -11,14 +11,12 @@ export const KINDS = [
     moves: true,
     columns: ['x', 'y', 'vx', 'vy', 'heading', 'hp'].map((name) => ({ name, modulo: name === 'heading' ? 256 : 0, units_per_one: 1 })),
     owner_columns: [{ name: 'ammo', modulo: 0, units_per_one: 1 }],
-    team_columns: ['fuel', 'aim'].map((name) => ({ name, modulo: 0, units_per_one: 1 })),
   },
   {
     name: 'Rock',
     moves: false,
     columns: ['size', 'angle'].map((name) => ({ name, modulo: name === 'angle' ? 8 : 0, units_per_one: 1 })),
     owner_columns: [],
-    team_columns: [],
   },
 ]
 

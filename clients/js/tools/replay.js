@@ -4,7 +4,7 @@
  *     node tools/replay.js < messages > pictures
  *
  * In: messages, each with its length before it as 4 bytes, big-endian. Out: one line a message, a JSON list of
- * [kind, id, cell, column values..., team columns' values where they are told] sorted by (kind, id); `null` for a message that was dropped as old.
+ * [kind, id, cell, column values...] sorted by (kind, id); `null` for a message that was dropped as old.
  */
 
 import { stdin, stdout } from 'node:process'
@@ -16,9 +16,9 @@ function picture(mirror) {
   /** @type {number[][]} */
   const rows = []
   for (const shard of mirror.shards.keys()) {
-    mirror.eachRow(shard, ({ layout, ids, columns, team, told }, row) => {
+    mirror.eachRow(shard, ({ layout, ids, columns }, row) => {
       const { cell } = /** @type {import('../src/mirror.js').Entity} */ (mirror.get(ids[row]))
-      rows.push([layout.index, ids[row], cell, ...[...columns, ...(told[row] ? team : [])].map((column) => column[row])])
+      rows.push([layout.index, ids[row], cell, ...columns.map((column) => column[row])])
     })
   }
   return rows.sort((a, b) => a[0] - b[0] || a[1] - b[1])

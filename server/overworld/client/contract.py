@@ -37,36 +37,24 @@ class Plan:
 
 
 class KindLayout:
-    """One kind of entity: `columns`, `owner_columns` and `team_columns` are names in wire order.
+    """One kind of entity: `columns` and `owner_columns` are names in wire order.
 
     `moves` where the first four are x, y, vx, vy.
     """
 
-    __slots__ = (
-        "_plans",
-        "columns",
-        "index",
-        "modulos",
-        "moves",
-        "name",
-        "owner_columns",
-        "team_columns",
-        "units",
-        "width",
-    )
+    __slots__ = ("_plans", "columns", "index", "modulos", "moves", "name", "owner_columns", "units", "width")
 
     def __init__(self, kind: pb.Kind) -> None:
         self.name: str = kind.name
         self.moves: bool = kind.moves
         self.columns: tuple[str, ...] = tuple(c.name for c in kind.columns)
         self.owner_columns: tuple[str, ...] = tuple(c.name for c in kind.owner_columns)
-        self.team_columns: tuple[str, ...] = tuple(c.name for c in kind.team_columns)
         self.modulos: tuple[int, ...] = tuple(c.modulo for c in kind.columns)
         self.units: tuple[int, ...] = tuple(c.units_per_one for c in kind.columns)
         self.width: int = len(self.columns)
         self.index: dict[str, int] = {name: i for i, name in enumerate(self.columns)}
         self._plans: dict[int, Plan] = {}
-        if max(self.width, len(self.owner_columns), len(self.team_columns)) > COLUMNS_MAX:
+        if self.width > COLUMNS_MAX or len(self.owner_columns) > COLUMNS_MAX:
             raise broken(f"kind {self.name!r} has more than {COLUMNS_MAX} columns")
         if self.moves and self.width < _MOTION_COLUMNS:
             raise broken(f"kind {self.name!r} moves but has {self.width} columns")

@@ -26,27 +26,21 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Avatar:
-    """The player's own entity. `values` holds its owner columns, in the kind's order. `team`: 0 for none, and where the
-    title has nothing for teams.
-    """
+    """The player's own entity. `values` holds its owner columns, in the kind's order."""
 
     entity: int
     kind: int
     values: tuple[int, ...]
-    team: int = 0
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One entity as the picture has it now. `values` holds its columns in the kind's order, x and y as in the world;
-    `team` its team columns, None where the player is not told them, being of another team.
-    """
+    """One entity as the picture has it now. `values` holds its columns in the kind's order, x and y as in the world."""
 
     entity: int
     kind: int
     cell: int
     values: tuple[int, ...]
-    team: tuple[int, ...] | None = None
 
 
 class LightMirror:
@@ -89,7 +83,6 @@ class LightMirror:
         self._take_cells(frame)
         for own in frame.owns:
             self._take_own(own)
-        self._take_teams(frame)
         for ack in frame.acks:
             if ack.seq >= self.acked:
                 self.acked, self.acked_at = ack.seq, (ack.shard, ack.tick)
@@ -140,9 +133,6 @@ class LightMirror:
     def _take_cells(self, frame: Any) -> None:
         """Nothing: a light mirror has no cells."""
 
-    def _take_teams(self, frame: Any) -> None:
-        """Nothing: a light mirror has no cells."""
-
     def _take_own(self, own: pb.Own) -> None:
         assert self.contract is not None
         if own.entity == 0:
@@ -153,7 +143,7 @@ class LightMirror:
         values = tuple(own.values)
         if len(values) != len(self.contract.kinds[own.kind].owner_columns):
             raise broken(f"{len(values)} owner values for kind {self.contract.kinds[own.kind].name!r}")
-        self.avatar = Avatar(own.entity, own.kind, values, own.team)
+        self.avatar = Avatar(own.entity, own.kind, values)
 
 
 class Follower(Protocol):
@@ -167,9 +157,6 @@ class Follower(Protocol):
 
     def took(self, piece: pb.Cell, shard: int, rows: Rows) -> None:
         """The mirror took a piece into these rows of a shard."""
-
-    def teamed(self, ids: Iterable[int]) -> None:
-        """The mirror took, or forgot, what the player's team is told of these entities."""
 
     def forgot(self, cell: int) -> None:
         """The mirror lets go of a cell, if it holds it."""
@@ -203,8 +190,6 @@ class Mirror(LightMirror):
         super().__init__()
         self._held: dict[int, _Held] = {}
         self._bag = 0
-        self._team = 0
-        """Whose team's values are held."""
         self._avatar_cell = -1
         """Where the avatar was added last, as far as that is known."""
         self._follower: Follower | None = None
@@ -248,16 +233,6 @@ class Mirror(LightMirror):
         rows = held.kinds.get(kind) or Rows(self.contract.kinds[kind])
         return np.array(rows.ids, np.int64), rows.columns(self._tick(held))
 
-    def team_rows(self, cell: int, kind: int) -> tuple[npt.NDArray[np.bool_], Ints]:
-        """Team columns of the same rows: which rows the player is told them of, bool[rows], and int64[team columns,
-        rows], 0 where not. Raises KeyError for a cell that is not held.
-        """
-        rows = self._held[cell].kinds.get(kind)
-        width = len(self._contract.kinds[kind].team_columns)
-        team = rows.team if rows is not None else []
-        values = np.array([each or [0] * width for each in team], np.int64).reshape(len(team), width)
-        return np.array([bool(each) for each in team], np.bool_), values.T
-
     def entity(self, kind: int, entity: int) -> Seen | None:
         """An entity by its id; None where it is not in view."""
         newest, found = -1, None
@@ -268,7 +243,7 @@ class Mirror(LightMirror):
         if found is None:
             return None
         cell, held, rows, row = found
-        return Seen(entity, kind, cell, rows.at(row, self._tick(held)), rows.team_at(row))
+        return Seen(entity, kind, cell, rows.at(row, self._tick(held)))
 
     def own(self) -> Seen | None:
         """The player's avatar as everyone sees it; None where there is none in view. Looks first where it was last."""
@@ -278,7 +253,7 @@ class Mirror(LightMirror):
         held = self._held.get(self._avatar_cell)
         rows = held.kinds.get(kind) if held is not None else None
         if held is not None and rows is not None and (row := rows.find(entity)) >= 0:
-            return Seen(entity, kind, self._avatar_cell, rows.at(row, self._tick(held)), rows.team_at(row))
+            return Seen(entity, kind, self._avatar_cell, rows.at(row, self._tick(held)))
         found = self.entity(kind, entity)
         self._avatar_cell = found.cell if found is not None else -1
         return found
@@ -290,19 +265,16 @@ class Mirror(LightMirror):
             if rows is not None:
                 tick = self._tick(held)
                 for row, entity in enumerate(rows.ids):
-                    yield Seen(entity, kind, cell, rows.at(row, tick), rows.team_at(row))
+                    yield Seen(entity, kind, cell, rows.at(row, tick))
 
     def picture(self, shard: int | None = None) -> list[tuple[int, ...]]:
-        """Everything in view (of one shard) as plain data: sorted (kind, id, cell, column values..., then those for its
-        team where they are told).
-        """
+        """Everything in view (of one shard) as plain data: sorted (kind, id, cell, column values...)."""
         found = []
         for cell, held in self._held.items():
             if shard is None or held.shard == shard:
                 tick = self._tick(held)
                 for kind, rows in held.kinds.items():
-                    for row, entity in enumerate(rows.ids):
-                        found.append((kind, entity, cell, *rows.at(row, tick), *(rows.team_at(row) or ())))
+                    found += [(kind, entity, cell, *rows.at(row, tick)) for row, entity in enumerate(rows.ids)]
         return sorted(found)
 
     def _tick(self, held: _Held) -> int:
@@ -323,11 +295,10 @@ class Mirror(LightMirror):
             self._follower.welcomed(welcome)
         super()._begin(welcome)
         self._held = {}
-        self._team = 0
         self._avatar_cell = -1
 
     def _of_the_world(self, frame: Any) -> bool:
-        return bool(super()._of_the_world(frame) or frame.updates or frame.views or frame.keyframes or frame.teams)
+        return bool(super()._of_the_world(frame) or frame.updates or frame.views or frame.keyframes)
 
     def _take_cells(self, frame: Any) -> None:
         self._bag += 1
@@ -363,31 +334,6 @@ class Mirror(LightMirror):
         super()._take_own(own)
         if before is None or self.avatar is None or before.entity != self.avatar.entity:
             self._avatar_cell = -1
-        team = self.avatar.team if self.avatar is not None else 0
-        if team != self._team:
-            self._team = team
-            self._forget_team()
-
-    def _forget_team(self) -> None:
-        for held in self._held.values():
-            for rows in held.kinds.values():
-                known = [row for row, values in enumerate(rows.team) if values]
-                for row in known:
-                    rows.team[row].clear()
-                if known and self._follower is not None:
-                    self._follower.teamed([rows.ids[row] for row in known])
-
-    def _take_teams(self, frame: Any) -> None:
-        for piece in frame.teams:
-            held = self._held.get(piece.cell)
-            if held is None:
-                if piece.cell >= self._contract.cell_count:
-                    raise broken(f"cell {piece.cell} does not exist")
-                continue
-            rows = self._rows_of(held, piece)
-            told = rows.tell(piece)
-            if self._follower is not None:
-                self._follower.teamed([rows.ids[row] for row in told])
 
     def _look_for_avatar(self, piece: pb.Cell, rows: Rows) -> None:
         avatar = self.avatar
@@ -417,7 +363,7 @@ class Mirror(LightMirror):
         assert self.contract is not None
         return self.contract
 
-    def _rows_of(self, held: _Held, piece: pb.Cell | pb.TeamCell) -> Rows:
+    def _rows_of(self, held: _Held, piece: pb.Cell) -> Rows:
         """The rows a piece is about. Raises WireError for an unknown kind, or a piece of no tick of this bag."""
         if held.shard not in self._fresh:
             raise broken(f"cell {piece.cell} comes without a head of shard {held.shard}")
@@ -446,7 +392,7 @@ def _light_frame() -> type[Message]:
     frame = file.message_type.add()
     pb.Frame.DESCRIPTOR.CopyToProto(frame)
     frame.name = "LightFrame"
-    for field in [f for f in frame.field if f.name in ("updates", "keyframes", "views", "teams")]:
+    for field in [f for f in frame.field if f.name in ("updates", "keyframes", "views")]:
         frame.field.remove(field)
     pool = descriptor_pool.Default()
     pool.AddSerializedFile(file.SerializeToString())

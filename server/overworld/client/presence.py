@@ -14,7 +14,7 @@ cell it compares the rows before and after. A mirror that nobody follows pays fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, ParamSpec
 
@@ -36,8 +36,6 @@ CARRIED_FRAMES_MAX = 40
 
 WHOLE = -1
 """The mask of a change in which an entity was sent whole."""
-TEAM = 1 << 30
-"""The bit of a mask for team columns: they were told, or are not any more."""
 
 Reason = Literal["gone", "unseen"]
 """`gone`: it ceased to exist where we could see it. `unseen`: we no longer see it; it may well go on."""
@@ -72,14 +70,13 @@ class Listeners(Generic[P]):
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where an entity stands. `kept`, `team`: the mirror's own row, which stays readable after it left the mirror."""
+    """Where an entity stands. `kept`: the mirror's own row, which stays readable after it left the mirror."""
 
     cell: int
     shard: int
     kind: int
     layout: KindLayout
     kept: list[int]
-    team: list[int] | None
 
     def values(self, tick: int) -> tuple[int, ...]:
         """The columns at a tick of its shard."""
@@ -128,7 +125,7 @@ class Presence:
 
     def on_change(self, listener: Callable[[int, int, int], object]) -> Callable[[], None]:
         """Called with (entity, kind, mask) for each one that was told anew: the bits of its change groups
-        (proto/README.md), `TEAM` for what only teams are told, or `WHOLE`. Going on by its velocity is no change.
+        (proto/README.md), or `WHOLE`. Going on by its velocity is no change.
         """
         return self._changed.add(listener)
 
@@ -224,11 +221,6 @@ class Presence:
             entity = rows.ids[index]
             self._masks[entity] = self._masks.get(entity, 0) | mask
 
-    def teamed(self, ids: Iterable[int]) -> None:
-        """The mirror took, or forgot, what the player's team is told of these entities."""
-        for entity in ids:
-            self._masks[entity] = self._masks.get(entity, 0) | TEAM
-
     def forgot(self, cell: int) -> None:
         """The mirror lets go of a cell, if it holds it."""
         for _, places in sorted(self._rows.pop(cell, {}).items()):
@@ -268,8 +260,8 @@ class Presence:
         found = []
         for cell, kind, shard, rows in self.mirror.follow(self):
             places = self._rows.setdefault(cell, {}).setdefault(kind, {})
-            for row, (entity, kept, since) in enumerate(zip(rows.ids, rows.kept, rows.since, strict=True)):
-                places[entity] = _Place(cell, shard, kind, rows.kind, kept, rows.team[row] if rows.team else None)
+            for entity, kept, since in zip(rows.ids, rows.kept, rows.since, strict=True):
+                places[entity] = _Place(cell, shard, kind, rows.kind, kept)
                 found.append((since, entity, places[entity]))
         for _, entity, place in sorted(found, key=lambda at: at[0]):
             self._comes(entity, place)
@@ -280,10 +272,10 @@ class Presence:
         kinds = self._rows.setdefault(cell, {})
         before, now = kinds.get(kind, {}), {}
         came = []
-        for row, (entity, kept) in enumerate(zip(rows.ids, rows.kept, strict=True)):
+        for entity, kept in zip(rows.ids, rows.kept, strict=True):
             place = before.get(entity)
             if place is None or place.kept is not kept:
-                place = _Place(cell, shard, kind, rows.kind, kept, rows.team[row] if rows.team else None)
+                place = _Place(cell, shard, kind, rows.kind, kept)
                 came.append((entity, place))
             now[entity] = place
         kinds[kind] = now
@@ -359,8 +351,7 @@ class Presence:
     def _last(self, entity: int, place: _Place) -> Last:
         """As it is at its shard's newest tick."""
         values = place.values(self.mirror.ticks.get(place.shard, (0, 0))[1])
-        team = tuple(place.team) if place.team else None
-        return Last(Seen(entity, place.kind, place.cell, values, team), place.shard, place.layout.moves)
+        return Last(Seen(entity, place.kind, place.cell, values), place.shard, place.layout.moves)
 
 
 def _masks(piece: pb.Cell, layout: KindLayout) -> Iterator[tuple[int, int]]:

@@ -23,18 +23,16 @@ ID_MAX = 2**63 - 1
 
 class Rows:
     """Entities of one kind in one cell. `ids` ascend; `kept[i]` holds the columns of `ids[i]`, x and y as of tick 0;
-    `since[i]` is the number of the bag that brought it. Where the kind has team columns, `team[i]` holds what is in
-    them, nothing where the player is not told; elsewhere `team` is empty.
+    `since[i]` is the number of the bag that brought it.
     """
 
-    __slots__ = ("ids", "kept", "kind", "since", "team")
+    __slots__ = ("ids", "kept", "kind", "since")
 
     def __init__(self, kind: KindLayout) -> None:
         self.kind = kind
         self.ids: list[int] = []
         self.kept: list[list[int]] = []
         self.since: list[int] = []
-        self.team: list[list[int]] = []
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -78,33 +76,6 @@ class Rows:
         elif piece.columns:
             raise broken("columns without added rows")
 
-    def tell(self, piece: pb.TeamCell) -> list[int]:
-        """Take what only the player's team is told. Returns the rows it is about. Raises WireError."""
-        team, columns = self.team, len(self.kind.team_columns)
-        if not columns:
-            raise broken(f"kind {self.kind.name!r} has nothing for teams")
-        told = piece.told[:]
-        if len(told) % (1 + columns):
-            raise broken("a team's record is cut short")
-        rows = []
-        at = -1
-        for gap in piece.gone:
-            at += gap + 1
-            rows.append(at)
-        if at >= len(team):
-            raise broken("a row that is gone from the team is not there")
-        for at in rows:
-            team[at].clear()
-        at = -1
-        for i in range(0, len(told), 1 + columns):
-            gap = told[i]
-            at += gap + 1
-            if gap < 0 or at >= len(team):
-                raise broken("a team's record is about a row that is not there")
-            team[at][:] = told[i + 1 : i + 1 + columns]
-            rows.append(at)
-        return rows
-
     def _remove(self, gaps: list[int]) -> None:
         ids, kept, since = self.ids, self.kept, self.since
         at = -1
@@ -115,8 +86,6 @@ class Rows:
             del ids[at]
             del kept[at]
             del since[at]
-            if self.team:
-                del self.team[at]
 
     def _add(self, gaps: list[int], columns: list[int], corner: tuple[int, int], tick: int, bag: int) -> None:
         count = len(gaps)
@@ -131,14 +100,11 @@ class Rows:
             for row in rows:
                 row[0] += x0 - row[2] * tick
                 row[1] += y0 - row[3] * tick
-        ids, kept, since, team = self.ids, self.kept, self.since, self.team
-        has_team = bool(self.kind.team_columns)
+        ids, kept, since = self.ids, self.kept, self.since
         if not ids or came[0] > ids[-1]:
             ids += came
             kept += rows
             since += [bag] * count
-            if has_team:
-                team += [[] for _ in came]
             return
         for entity, row in zip(came, rows, strict=True):
             at = bisect_left(ids, entity)
@@ -147,8 +113,6 @@ class Rows:
             ids.insert(at, entity)
             kept.insert(at, row)
             since.insert(at, bag)
-            if has_team:
-                team.insert(at, [])
 
     def _change(self, values: list[int], tick: int) -> None:
         kept, kind = self.kept, self.kind
@@ -207,10 +171,6 @@ class Rows:
         if not self.kind.moves:
             return tuple(kept)
         return (kept[0] + kept[2] * tick, kept[1] + kept[3] * tick, *kept[2:])
-
-    def team_at(self, row: int) -> tuple[int, ...] | None:
-        """A row's team columns; None where the player is not told them."""
-        return (tuple(self.team[row]) or None) if self.team else None
 
     def columns(self, tick: int) -> Ints:
         """All rows at a tick, int64[columns, rows]. Raises WireError where the server's differences left 64 bits."""

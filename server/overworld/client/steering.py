@@ -89,10 +89,7 @@ class Steering:
             return None
         kind = contract.kinds[own.kind]
         shard = contract.shard_of(own.cell)
-        names, values = kind.columns + kind.owner_columns, own.values + avatar.values
-        if own.team is not None:
-            names, values = names + kind.team_columns, values + own.team
-        state = dict(zip(names, values, strict=True))
+        state = dict(zip(kind.columns + kind.owner_columns, own.values + avatar.values, strict=True))
         return shard, self._mirror.ticks[shard][1], own.entity, state
 
     # ------------------------------------------------------------ the player

@@ -94,7 +94,6 @@ class Party:
         "_wishes",
         "filled_s",
         "focus",
-        "owed",
         "step",
         "tokens",
         "viewers",
@@ -107,8 +106,6 @@ class Party:
         """Place (cell * plots of a cell + plot)."""
         self.viewers: dict[Watcher, None] = {}
         self.tokens = 0.0
-        self.owed = 0
-        """Bytes of its viewers' teams in the frame being made: the most that any of them gets."""
         self.filled_s = -1.0
         self.step = 0
         """How often the rings have shrunk."""
@@ -277,7 +274,6 @@ class Crowds:
         budget.
         """
         party.fill(now_s)
-        shared, party.owed = shared + party.owed, 0
         if lanes is None:
             party.pay(shared)
             return b""

@@ -2,13 +2,11 @@
 
 A worker sends each tick once. For each group of viewers the pieces of its cells are joined once, as they are; a
 viewer's own pieces (acks, views with their keyframes, owner's values) are appended for the time of its send, and taken
-off again. So are its team's, which are joined once for all of the group that are of it. Cells of a view are runs of
-consecutive numbers and pieces come in cell order, so a run's pieces are one slice of the worker's bytes.
+off again. Cells of a view are runs of consecutive numbers and pieces come in cell order, so a run's pieces are one
+slice of the worker's bytes.
 """
 
 from __future__ import annotations
-
-from functools import cached_property
 
 import numpy as np
 
@@ -17,7 +15,6 @@ from overworld.gateway import pieces
 from overworld.gateway.crowds import Budget, Crowds
 from overworld.gateway.lane import Lane
 from overworld.gateway.outbox import HEADROOM_BYTES, Outbox
-from overworld.gateway.sides import Sides, piece_of
 from overworld.gateway.ticks import Ints, Tick
 from overworld.gateway.views import Group, Viewer, Views
 
@@ -35,12 +32,6 @@ class _Plan:
         self.run_counts = [len(each) // 2 for each in runs]
         self.runs = np.array(self.run_counts, np.int32)
         self.bounds = np.concatenate(runs) if runs else np.zeros(0, np.int64)
-        self._shard = shard
-
-    @cached_property
-    def sides(self) -> Sides:
-        """The groups' teams."""
-        return Sides(self.groups, self._shard)
 
 
 class Fanout:
@@ -54,7 +45,6 @@ class Fanout:
         told: dict[int, tuple[int, int]] | None = None,
     ) -> None:
         self._views = views
-        self._cells = views.cells_of_world
         self._crowds = Crowds(budget) if budget is not None and budget.bytes_per_s else None
         self._told: dict[int, tuple[int, int]] = told if told is not None else {}
         """The newest (epoch, tick) of each shard."""
@@ -77,10 +67,6 @@ class Fanout:
     def deliver(self, tick: Tick, now_s: float = 0.0) -> None:
         """Send one tick. `now_s` is monotonic; budgets are counted by it."""
         self._forget_stale(tick.shard)
-        for session, team in tick.sides:
-            # First of all: from here on nothing of another team may be sent.
-            if session in self.viewers:
-                self._views.change_team(self.viewers[session], team)
         addressed = self._move(tick)
         for session, place in tick.focuses:
             if session in self.viewers:
@@ -89,8 +75,6 @@ class Fanout:
         acks = pieces.AckPieces(tick.shard, tick.tick)
         addressed += self._give_acks(tick, acks)
         addressed += self._give_owns(tick)
-        if tick.teams is not None:
-            addressed += self._plan(tick.shard).sides.give(tick.teams, self._cells)
         self._outbox.take_own(addressed)
         self._send(tick, acks.tail, now_s)
         telemetry.gateway_frame_bytes_total.inc(self._outbox.flush(acks.tail))
@@ -145,11 +129,6 @@ class Fanout:
                 for viewer in ready:
                     viewer.extra += piece
                 addressed += ready
-            if tick.team_keyframes is not None or self._views.turncoats:
-                turned = (*ready, *self._views.turned(cell))
-                for viewer in turned:
-                    viewer.extra += piece_of(tick.team_keyframes, viewer.team * self._cells + cell)
-                addressed += turned
         return addressed
 
     def _give_acks(self, tick: Tick, acks: pieces.AckPieces) -> list[Viewer]:

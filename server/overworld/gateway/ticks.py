@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from overworld.errors import LinkError
 from overworld.wire.cells import Streams
-from overworld.wire.v1.link_pb2 import TeamOutput, TickOutput
-from overworld.world.fields import TEAM_MAX
+from overworld.wire.v1.link_pb2 import TickOutput
 from overworld.world.grid import Grid
 from overworld.world.interest import Populations
 
@@ -56,12 +55,6 @@ class Tick:
     """(session, place it looks from)"""
     populations: Populations | None = None
     """How many rows stand in split cells' plots; None where the worker does not say."""
-    teams: Streams | None = None
-    """What changed of what only teams may see; None where there is nothing."""
-    team_keyframes: Streams | None = None
-    """All that teams know of the cells of `keyframes`."""
-    sides: list[tuple[int, int]] = field(default_factory=list)
-    """(session, the team of its avatar, 0 for none)"""
 
 
 def decode(output: TickOutput, grid: Grid) -> Tick:
@@ -84,14 +77,12 @@ def decode(output: TickOutput, grid: Grid) -> Tick:
         closed=_pairs(output.closed_sessions_i64, output.closed_codes_u32),
         joined=_pairs(output.joined_sessions_i64, output.joined_seqs_u32),
         moved=_moved(output, grid.shard_count),
-        streams=_streams(output.stream_places_i64, output.stream_sizes_u32, output.streams),
+        streams=_streams(output),
         focuses=_focuses(output),
         populations=_populations(output),
     )
     if bool((cells[1:] < cells[:-1]).any()):
         raise LinkError("update cells do not ascend")
-    if output.HasField("teams"):
-        tick = _with_teams(tick, output.teams)
     cells_max = grid.cells_x * grid.cells_y
     if any(cell >= cells_max for _, cell in tick.views) or any(cell >= cells_max for cell, _ in tick.keyframes):
         raise LinkError(f"a cell number in a world of {cells_max} cells is too large")
@@ -112,26 +103,14 @@ def _moved(output: TickOutput, shard_count: int) -> list[tuple[int, int, int]]:
     return moved
 
 
-def _streams(numbers: bytes, sizes: bytes, data: bytes) -> Streams | None:
-    if not numbers and not sizes and not data:
+def _streams(output: TickOutput) -> Streams | None:
+    if not output.stream_places_i64 and not output.stream_sizes_u32 and not output.streams:
         return None
-    places = np.array(_i64(numbers), np.int64)
-    offsets = _offsets(_u32(sizes), len(places), len(data))
+    places = np.array(_i64(output.stream_places_i64), np.int64)
+    offsets = _offsets(_u32(output.stream_sizes_u32), len(places), len(output.streams))
     if bool((places[1:] <= places[:-1]).any()) or (len(places) and int(places[0]) < 0):
-        raise LinkError("places of pieces do not ascend")
-    return Streams(places, offsets, data)
-
-
-def _with_teams(tick: Tick, told: TeamOutput) -> Tick:
-    sides = _pairs(told.side_sessions_i64, told.side_teams_u32)
-    if any(team > TEAM_MAX for _, team in sides):
-        raise LinkError(f"a team above {TEAM_MAX}")
-    return replace(
-        tick,
-        teams=_streams(told.places_i64, told.sizes_u32, told.pieces),
-        team_keyframes=_streams(told.keyframe_places_i64, told.keyframe_sizes_u32, told.keyframes),
-        sides=sides,
-    )
+        raise LinkError("places of streams do not ascend")
+    return Streams(places, offsets, output.streams)
 
 
 def _focuses(output: TickOutput) -> list[tuple[int, int]]:

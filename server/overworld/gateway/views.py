@@ -13,11 +13,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
 
 from overworld.gateway.crowds import SHORT_ABOVE, SHORT_BELOW, Budget, Party
-from overworld.gateway.runs import cells_from, in_runs, runs_from
 from overworld.world.grid import Grid
 from overworld.world.interest import Interest
+
+Ints = npt.NDArray[np.int64]
 
 
 class Viewer:
@@ -38,7 +44,6 @@ class Viewer:
         "send",
         "session",
         "slot",
-        "team",
     )
 
     def __init__(self, session: int, send: Callable[[bytearray, int], None], acked: Callable[[int], None]) -> None:
@@ -65,28 +70,24 @@ class Viewer:
         self.owed: frozenset[int] = frozenset()
         """Cells the client holds wrongly, to be forgotten when it reads again."""
         self.kept_ack = self.kept_own = b""
-        self.team = 0
-        """Its avatar's; 0 for none. It sees what only this team may see, and nothing of any other."""
 
 
 class Group:
     """Viewers who look from one cell. `runs`: for each shard in view its cells, int64 (first, end, first, end, ...).
     `bytes`: what they would each have got since the last weighing, all budgets being long enough; `bytes_per_s` the
-    mean of it. `parties`, by place: where the budget is not long enough, else None. `teams`: viewers by their team,
-    those without one left out.
+    mean of it. `parties`, by place: where the budget is not long enough, else None.
     """
 
-    __slots__ = ("bytes", "bytes_per_s", "cells", "center", "parties", "runs", "teams", "viewers")
+    __slots__ = ("bytes", "bytes_per_s", "cells", "center", "parties", "runs", "viewers")
 
     def __init__(self, grid: Grid, center: int) -> None:
         self.center = center
-        self.cells = cells_from(grid, center)
-        self.runs = runs_from(grid, center)
+        self.cells = _cells(grid, center)
+        self.runs = _runs(grid, center)
         self.viewers: dict[Viewer, None] = {}
         self.bytes = 0
         self.bytes_per_s = 0.0
         self.parties: dict[int, Party] | None = None
-        self.teams: dict[int, dict[Viewer, None]] = {}
 
 
 class _Cell:
@@ -122,10 +123,6 @@ class Views:
         self._rekeying: set[int] = set()
         self._split: defaultdict[int, dict[int, bool]] = defaultdict(dict)
         self._focus: dict[int, bool] = {}
-        self.turncoats: dict[int, dict[Viewer, None]] = {}
-        """By cell, viewers who hold it and have changed their team since: a keyframe of it brings what the new one
-        knows.
-        """
         self.short = 0
         """Groups whose viewers' budget does not cover all they see."""
         self.generation: defaultdict[int, int] = defaultdict(int)
@@ -135,11 +132,6 @@ class Views:
     def shards(self) -> Iterable[int]:
         """Shards somebody looks at."""
         return self._shards.keys()
-
-    @property
-    def cells_of_world(self) -> int:
-        """How many cells the world has."""
-        return self._grid.cells_x * self._grid.cells_y
 
     @property
     def cells(self) -> int:
@@ -161,8 +153,6 @@ class Views:
         group = self._group(center)
         group.viewers[viewer] = None
         viewer.group, viewer.center = group, center
-        if viewer.team:
-            self._enlist(viewer, group)
         party = viewer.party
         if old is not None:
             self._leave(old, viewer)
@@ -205,55 +195,6 @@ class Views:
             viewer.held.add(cell)
         return ready
 
-    # ------------------------------------------------------------ teams
-
-    def change_team(self, viewer: Viewer, team: int) -> None:
-        """The viewer's avatar is of this team now: from here on it gets nothing of the one before. What its client
-        holds of cells has to be completed by what the new team knows of them.
-        """
-        if viewer.team == team:
-            return
-        group = viewer.group
-        if group is not None and viewer.team:
-            self._discharge(viewer, group)
-        viewer.team = team
-        if group is not None and team:
-            self._enlist(viewer, group)
-        for cell in viewer.held:
-            if team:
-                self.turncoats.setdefault(cell, {})[viewer] = None
-                self._ask(cell, self._cells[cell])
-            else:
-                self._stay(viewer, cell)
-
-    def turned(self, cell: int) -> Iterable[Viewer]:
-        """A keyframe of a cell has come: who holds it and waited for what its new team knows."""
-        return self.turncoats.pop(cell, ())
-
-    def _enlist(self, viewer: Viewer, group: Group) -> None:
-        members = group.teams.get(viewer.team)
-        if members is None:
-            members = group.teams[viewer.team] = {}
-            self._change_generation(group)
-        members[viewer] = None
-
-    def _discharge(self, viewer: Viewer, group: Group) -> None:
-        members = group.teams[viewer.team]
-        del members[viewer]
-        if not members:
-            del group.teams[viewer.team]
-            self._change_generation(group)
-
-    def _stay(self, viewer: Viewer, cell: int) -> None:
-        """The viewer does not wait for what its team knows of a cell any more."""
-        waiting = self.turncoats.get(cell)
-        if waiting is not None and waiting.pop(viewer, viewer) is None and not waiting:
-            del self.turncoats[cell]
-
-    def _change_generation(self, group: Group) -> None:
-        for shard in group.runs:
-            self.generation[shard] += 1
-
     # ------------------------------------------------------------ shards
 
     def found(self, shard: int) -> None:
@@ -261,7 +202,7 @@ class Views:
         self._routed.add(shard)
         self._drop_requests(shard)
         for group in self.groups(shard):
-            for cell in in_runs(group.runs[shard]):
+            for cell in _in_runs(group.runs[shard]):
                 entry = self._cells[cell]
                 entry.awaiting.update(group.viewers)
                 entry.asked = True
@@ -279,8 +220,6 @@ class Views:
         for cell in [cell for cell in self._cells if self._shard_of(cell) == shard]:
             entry = self._cells[cell]
             entry.asked = False
-            # Whoever holds it will get it anew, whole.
-            self.turncoats.pop(cell, None)
             if not entry.viewers:
                 del self._cells[cell]
 
@@ -293,7 +232,7 @@ class Views:
         self._rekeying.discard(shard)
         stale: list[tuple[Viewer, list[int]]] = []
         for group in self.groups(shard):
-            cells = set(in_runs(group.runs[shard]))
+            cells = set(_in_runs(group.runs[shard]))
             for viewer in group.viewers:
                 held = sorted(viewer.held & cells)
                 if held:
@@ -422,8 +361,6 @@ class Views:
 
     def _leave(self, group: Group, viewer: Viewer) -> None:
         del group.viewers[viewer]
-        if viewer.team:
-            self._discharge(viewer, group)
         if group.parties is not None:
             self._unseat(viewer, group)
         if group.viewers:
@@ -444,10 +381,6 @@ class Views:
             entry = self._cells[cell] = _Cell()
         entry.viewers += 1
         entry.awaiting[viewer] = None
-        self._ask(cell, entry)
-
-    def _ask(self, cell: int, entry: _Cell) -> None:
-        """Ask for a keyframe, where none is on its way and the shard can be reached."""
         shard = self._shard_of(cell)
         if not entry.asked and shard in self._routed:
             entry.asked = True
@@ -458,8 +391,6 @@ class Views:
         entry = self._cells[cell]
         entry.viewers -= 1
         entry.awaiting.pop(viewer, None)
-        if self.turncoats:
-            self._stay(viewer, cell)
         if not entry.viewers and not entry.asked:
             self._forget(cell)
 
@@ -477,3 +408,29 @@ class Views:
     def _drop_requests(self, shard: int) -> None:
         for requests in (self._begin, self._end, self._split, self._focus):
             requests.pop(shard, None)
+
+
+@lru_cache(maxsize=65_536)
+def _cells(grid: Grid, center: int) -> frozenset[int]:
+    return frozenset(grid.view_of(center))
+
+
+@lru_cache(maxsize=65_536)
+def _runs(grid: Grid, center: int) -> dict[int, Ints]:
+    """The view's cells by shard, as runs of consecutive numbers. Read only: it is shared."""
+    by_shard: defaultdict[int, list[int]] = defaultdict(list)
+    for cell in grid.view_of(center):
+        by_shard[grid.shard_of_cell(cell)].append(cell)
+    runs: dict[int, Ints] = {}
+    for shard, cells in by_shard.items():
+        bounds = [cells[0]]
+        for before, after in pairwise(cells):
+            if after != before + 1:
+                bounds += (before + 1, after)
+        runs[shard] = np.array([*bounds, cells[-1] + 1], np.int64)
+    return runs
+
+
+def _in_runs(runs: Ints) -> Iterable[int]:
+    for first, end in runs.reshape(-1, 2).tolist():
+        yield from range(first, end)

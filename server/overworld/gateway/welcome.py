@@ -73,7 +73,6 @@ def _kind(kind: Kind) -> pb.Kind:
         columns=motion + [_column(column) for column in kind.near],
         owner_columns=[_column(column) for column in kind.owner],
         moves=kind.motion is not None,
-        team_columns=[_column(column) for column in kind.team],
     )
 
 

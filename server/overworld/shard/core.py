@@ -18,7 +18,6 @@ from overworld.shard.interest import Focus, view_cells
 from overworld.shard.owns import Owns
 from overworld.shard.replication import Replication
 from overworld.shard.sessions import Sessions
-from overworld.shard.teams import ForTeams
 from overworld.wire.cells import CellUpdates, Streams
 from overworld.world.contract import WorldContract
 from overworld.world.interest import Places, Populations
@@ -45,7 +44,7 @@ class ShardCore:
                 for declared, kind in zip(title.inputs, contract.inputs, strict=True)
             }
         )
-        self._owns = Owns(contract.has_teams)
+        self._owns = Owns()
         self._replication = Replication(contract.grid, index, self.shard.tables, contract.interest)
 
         self.places = Places(contract.grid, contract.interest)
@@ -91,8 +90,6 @@ class ShardCore:
             ) from error
         kicked = self.sessions.kick()
         closed = np.concatenate((changes.closed, kicked), axis=1) if kicked.size else changes.closed
-        # Before the border: an avatar that crosses it and changes its team is told so at once.
-        owns = self._owns.changed(self.shard.tables, self.shard.players, changes.fresh)
         departures = self._borders.send(changes.leaving)
         if departures.moved:
             self.sessions.forget_index()
@@ -103,8 +100,7 @@ class ShardCore:
             joined=changes.joined,
             views=self._views(),
             closed=(closed[0], closed[1]),
-            owns=owns,
-            sides=self._owns.sides,
+            owns=self._owns.changed(self.shard.tables, self.shard.players, changes.fresh),
             outbox=tuple(departures.outbox),
             moved=columns_of(changes.moved + departures.moved),
             arrived=(np.array(arrivals.sessions, np.int64), np.array(arrivals.players, np.int64)),
@@ -124,12 +120,6 @@ class ShardCore:
     def streams(self) -> Streams | None:
         """What changed in split cells at the last `encode`."""
         return self._replication.streams
-
-    def for_teams(self, cells: Ints) -> ForTeams | None:
-        """What the last `encode` has for teams only, and all that teams know of these world cells; None where that is
-        nothing.
-        """
-        return self._replication.for_teams(cells)
 
     @property
     def populations(self) -> Populations | None:

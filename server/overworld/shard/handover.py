@@ -48,7 +48,7 @@ def fitted(table: Table, rows: TableRows, tick: int) -> Ints:
     get their defaults, moments count from the receiver's `tick`.
     """
     kind = table.kind
-    defaults = {c.name: c.field.default for c in kind.declared}
+    defaults = {c.name: c.field.default for c in kind.near + kind.owner + kind.server}
     place = {name: i for i, name in enumerate(rows.columns)}
     values = np.zeros((len(kind.names), len(rows.ids)), np.int64)
     for i, name in enumerate(kind.names):
@@ -121,5 +121,5 @@ def decode_batch(kind: str, own_shard: int, fields: int, body: bytes) -> Batch:
 def _moments(table: Table) -> list[int]:
     """Places of the columns that hold tick numbers."""
     kind = table.kind
-    moments = [c.name for c in kind.declared if c.field.moment]
+    moments = [c.name for c in kind.near + kind.owner + kind.server if c.field.moment]
     return [kind.names.index(name) for name in moments]

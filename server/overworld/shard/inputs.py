@@ -68,9 +68,9 @@ class TickOutcome:
 
     `acks`: (sessions, last input applied); `joined`: (sessions, last input applied before); `views`: (sessions, world
     cell at the centre of their view); `closed`: (sessions, close codes); `owns`: (sessions, piece sizes, ready Frame
-    bytes); `sides`: (sessions, teams) of players whose team is another than they were told; `moved`: (sessions, shards,
-    numbers), whose player lives in another shard, in which it arrives or arrived with the message of that number;
-    `arrived`: (sessions, players) that came with a handover and are online. `alarms`: what should never be, for people.
+    bytes); `moved`: (sessions, shards, numbers), whose player lives in another shard, in which it arrives or arrived
+    with the message of that number; `arrived`: (sessions, players) that came with a handover and are online. `alarms`:
+    what should never be, for people.
     """
 
     tick: int
@@ -79,7 +79,6 @@ class TickOutcome:
     views: tuple[Ints, Ints]
     closed: tuple[Ints, Ints]
     owns: tuple[Ints, Ints, bytes]
-    sides: tuple[Ints, Ints] = field(default_factory=lambda: (no_ints(), no_ints()))
     outbox: tuple[ShardMessage, ...] = ()
     moved: tuple[Ints, Ints, Ints] = field(default_factory=lambda: (no_ints(), no_ints(), no_ints()))
     arrived: tuple[Ints, Ints] = field(default_factory=lambda: (no_ints(), no_ints()))

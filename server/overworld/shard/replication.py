@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from overworld.errors import TitleError
 from overworld.shard.streams import SplitCells
-from overworld.shard.teams import ForTeams, Teams
 from overworld.wire import cells as wire
 from overworld.wire import varint
 from overworld.wire.cells import ADDED, CHANGED, COLUMNS, REMOVED, CellUpdates, Part, Streams
@@ -70,8 +69,6 @@ class Replication:
         self._orders: list[Ints] = [np.zeros(0, np.int64) for _ in tables]
         cells = np.arange(grid.shard_cells_x * grid.shard_cells_y, dtype=np.int64)
         self._split = SplitCells(grid, interest or Interest(), tables, self._world(cells))
-        self._teams = Teams(grid, tables, self._world)
-        self._for_teams: Streams | None = None
         self.streams: Streams | None = None
         """What the last `updates` has of split cells' changes; None where no cell is split, or nothing changed in
         any.
@@ -100,8 +97,6 @@ class Replication:
         for kind in range(len(self._tables)):
             self._table_updates(kind, parts)
         self.streams = None
-        if self._teams:
-            self._for_teams = self._teams.updates(split)
         if split.any:
             streams = [part for kind, table in enumerate(self._tables) if (part := split.part(kind, table)) is not None]
             self.streams = wire.write_streams(streams, split.places.cells_of)
@@ -118,29 +113,16 @@ class Replication:
         wanted = np.unique(cells)
         local = self._local(wanted)
         for kind, table in enumerate(self._tables):
-            rows, counts = self._rows_in(kind, local)
-            if len(rows):
+            starts, order = self._starts[kind], self._orders[kind]
+            if not len(order):
+                continue
+            counts = starts[local + 1] - starts[local]
+            total = int(counts.sum())
+            if total:
+                within = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
+                rows = order[np.repeat(starts[local], counts) + within]
                 self._add_rows(kind, table, rows, np.repeat(wanted, counts), table.shadow.sent, parts)
         return wire.write(parts, keyframe=True)
-
-    def for_teams(self, cells: Ints) -> ForTeams | None:
-        """What the last `updates` has for teams only, and all that teams know of these world cells; None where that is
-        nothing.
-        """
-        if not self._teams:
-            return None
-        local = self._local(np.unique(cells))
-        keyframes = self._teams.keyframes(lambda kind: self._rows_in(kind, local)[0]) if len(cells) else None
-        return self._teams.of_tick(self._for_teams, keyframes)
-
-    def _rows_in(self, kind: int, local: Ints) -> tuple[Ints, Ints]:
-        """A kind's rows in the shard's cells `local` (ascending), by cell and id; and how many each cell has."""
-        starts, order = self._starts[kind], self._orders[kind]
-        if not len(order):
-            return np.zeros(0, np.int64), np.zeros(len(local), np.int64)
-        counts = starts[local + 1] - starts[local]
-        within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-        return order[np.repeat(starts[local], counts) + within], counts
 
     # ------------------------------------------------------------ one table
 

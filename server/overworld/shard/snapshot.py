@@ -145,7 +145,7 @@ def _load(core: ShardCore, table: Table | Slot, stored: dict[str, Ints], version
     if any(len(values) != len(ids) for values in stored.values()) or (len(ids) > 1 and (np.diff(ids) <= 0).any()):
         raise SnapshotCorrupt(f"table {table.kind.name}: rows do not agree")
     kind = table.kind
-    defaults = {c.name: c.field.default for c in kind.declared}
+    defaults = {c.name: c.field.default for c in kind.near + kind.owner + kind.server}
     columns = np.zeros((len(kind.names), len(ids)), np.int64)
     for i, name in enumerate(kind.names):
         columns[i] = stored.get(name, defaults.get(name, 0))

@@ -109,12 +109,6 @@ class SplitCells:
         block[present] = self._now
         past[_CHANGED:, rows] = block
 
-    def may_tell(self, local: Ints, ids: Ints) -> Bools:
-        """Which rows of these local cells may be told a value that is not in the streams: in a split cell those whose
-        turn it is in the floor, bool[n].
-        """
-        return ~self.mask[local] | self._turn_is(local, ids)
-
     def came(self, table: Table, rows: Ints) -> None:
         """Rows have just been told to all as added."""
         self._know(table.shadow, rows)

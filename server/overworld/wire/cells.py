@@ -13,8 +13,6 @@ Layout of one block (one kind in one cell) in a piece, where every element is a 
     0x2a length | columns, zigzag
     0x32 length | changed records, zigzag
     0x3a length | restated records, zigzag
-
-Of a team's piece: 0x52 instead, then 0x1a length | rows gone, gap-coded; 0x22 length | told records, zigzag.
 """
 
 from __future__ import annotations
@@ -33,9 +31,7 @@ U32 = npt.NDArray[np.uint32]
 PARTS = 5
 REMOVED, ADDED, COLUMNS, CHANGED, RESTATED = range(PARTS)
 _PART_TAGS = (0x1A, 0x22, 0x2A, 0x32, 0x3A)
-TEAM_GONE, TEAM_TOLD = REMOVED, ADDED
-"""Parts of a `TeamCell`, whose fields have the numbers of these."""
-_UPDATE_TAG, _KEYFRAME_TAG, _TEAM_TAG = 0x12, 0x1A, 0x52
+_UPDATE_TAG, _KEYFRAME_TAG = 0x12, 0x1A
 _CELL_TAG, _KIND_TAG = 0x08, 0x10
 
 _EMPTY: Ints = np.zeros(0, np.int64)
@@ -61,8 +57,8 @@ class CellUpdates:
 
 @dataclass(frozen=True)
 class Streams:
-    """Ready `Frame` bytes of split cells' streams (places: see `world.interest`), or of teams' pieces (places: see
-    `shard.teams`). `places` int64[m] ascending; piece i is `data[offsets[i]:offsets[i + 1]]`, offsets int64[m + 1].
+    """Ready `Frame` bytes of split cells' streams. `places` int64[m] ascending (see `world.interest`); piece i is
+    `data[offsets[i]:offsets[i + 1]]`, offsets int64[m + 1].
     """
 
     places: Ints
@@ -114,11 +110,6 @@ def write_streams(parts: list[Part], cells_of: Callable[[Ints], Ints]) -> Stream
     nothing.
     """
     return Streams(*_written(parts, _UPDATE_TAG, cells_of)) if parts else None
-
-
-def write_teams(parts: list[Part], cells_of: Callable[[Ints], Ints]) -> Streams | None:
-    """The same for `TeamCell`s: parts TEAM_GONE and TEAM_TOLD, whose `cells` are places of teams."""
-    return Streams(*_written(parts, _TEAM_TAG, cells_of)) if parts else None
 
 
 def _itself(cells: Ints) -> Ints:

@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from overworld.shard.inputs import TickOutcome
-from overworld.shard.teams import ForTeams
 from overworld.wire.cells import NOTHING, CellUpdates, Streams
 from overworld.wire.v1 import link_pb2
 from overworld.worker.routes import Routes
@@ -197,7 +196,6 @@ def outputs(
     watches: Watches[L],
     routes: Routes[L],
     crowding: Crowding | None = None,
-    teams: ForTeams | None = None,
 ) -> list[tuple[L, bytes]]:
     """The serialised `LinkMessage` of this tick for every link that has a session here or watches a cell.
 
@@ -227,12 +225,7 @@ def outputs(
         )
         if crowding is not None:
             _add_crowding(out, link, crowding, watches, routes)
-        if teams is not None and teams.updates is not None:
-            _add_teams(out, teams.updates, np.flatnonzero(watches.mask(link, teams.update_cells)))
-        wanted = watches.take_wanted(link)
-        _add_keyframes(out, wanted, keyframes)
-        if teams is not None and teams.keyframes is not None and len(wanted):
-            _add_team_keyframes(out, teams.keyframes, np.flatnonzero(np.isin(teams.keyframe_cells, wanted)))
+        _add_keyframes(out, watches.take_wanted(link), keyframes)
         single.add(out, slot_of.get(id(link)))
         own = out.SerializeToString()
         messages.append((link, b"".join((_OUTPUT_TAG, _varint(len(own) + len(shared)), own, shared))))
@@ -250,7 +243,6 @@ class _Singles:
             ("ack", outcome.acks),
             ("view", outcome.views),
             ("joined", outcome.joined),
-            ("side", outcome.sides),
             ("closed", (closed[0], closed[1])),
         ):
             if len(sessions):
@@ -272,8 +264,6 @@ class _Singles:
                     out.ack_sessions_i64, out.ack_seqs_u32 = sessions_bytes, values_bytes
                 case "view":
                     out.view_sessions_i64, out.view_cells_u32 = sessions_bytes, values_bytes
-                case "side":
-                    out.teams.side_sessions_i64, out.teams.side_teams_u32 = sessions_bytes, values_bytes
                 case "joined":
                     out.joined_sessions_i64, out.joined_seqs_u32 = sessions_bytes, values_bytes
                 case _:
@@ -326,18 +316,6 @@ def _add_crowding(
         mine = np.array([slot >= 0 and links[slot] is link for slot in routes.slots(sessions).tolist()], np.bool_)
         out.focus_sessions_i64 = sessions[mine].astype("<i8").tobytes()
         out.focus_places_i64 = places[mine].astype("<i8").tobytes()
-
-
-def _add_teams(out: link_pb2.TickOutput, pieces: Streams, rows: Ints) -> None:
-    out.teams.places_i64 = pieces.places[rows].astype("<i8").tobytes()
-    out.teams.sizes_u32 = np.diff(pieces.offsets)[rows].astype("<u4").tobytes()
-    out.teams.pieces = _pieces(pieces.data, pieces.offsets, rows)
-
-
-def _add_team_keyframes(out: link_pb2.TickOutput, pieces: Streams, rows: Ints) -> None:
-    out.teams.keyframe_places_i64 = pieces.places[rows].astype("<i8").tobytes()
-    out.teams.keyframe_sizes_u32 = np.diff(pieces.offsets)[rows].astype("<u4").tobytes()
-    out.teams.keyframes = _pieces(pieces.data, pieces.offsets, rows)
 
 
 def _chosen(updates: CellUpdates, rows: Ints) -> CellUpdates:

@@ -220,8 +220,7 @@ class ShardLoop:
         record = self._record(inputs, outcome)
         self._journal.append(record)  # 4. compare-and-swap, on its way while we go on
         self._hold_mail(outcome, record)
-        crowding, teams = self._crowding(), self._core.for_teams(wanted)
-        results = outputs(stamp, outcome, refused, updates, keyframes, watches, routes, crowding, teams)
+        results = outputs(stamp, outcome, refused, updates, keyframes, watches, routes, self._crowding())
         self._hold(results)  # 5. until it is committed
         self._audit.keep(self._core)
         self._snapshots.after_tick(self._core, self._journal.chain)

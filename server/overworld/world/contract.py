@@ -48,7 +48,7 @@ class WorldContract:
     @cached_property
     def definitions(self) -> str:
         """Hex digest (blake2b-64) of what a title declares towards clients, whatever the world and version: its name,
-        kinds with their near, owner and team columns, inputs, and all ranges. Generated clients carry it.
+        kinds with their near and owner columns, inputs, and all ranges. Generated clients carry it.
         """
 
         def columns(group: tuple[Column, ...]) -> list[Any]:
@@ -59,13 +59,7 @@ class WorldContract:
             [k.name, k.motion.units_per_one if k.motion else 0, columns(k.near), columns(k.owner)] for k in self.kinds
         ]
         inputs = [[i.name, columns(i.fields)] for i in self.inputs]
-        teams = [[columns(k.team) for k in self.kinds]] if self.has_teams else []
-        return _digest([self.title, kinds, inputs, *teams], 8)
-
-    @cached_property
-    def has_teams(self) -> bool:
-        """Whether any kind has columns for its team only."""
-        return any(kind.team for kind in self.kinds)
+        return _digest([self.title, kinds, inputs], 8)
 
     @cached_property
     def play_fingerprint(self) -> str:
@@ -79,8 +73,6 @@ class WorldContract:
         if self.interest.plots != Interest().plots:
             # A gateway names plots by number.
             seen["plots"] = self.interest.plots
-        if "team" in plain:
-            seen["team"] = plain["team"]
         return _digest(seen, 16)
 
     def _plain(self) -> dict[str, Any]:
@@ -110,7 +102,6 @@ class WorldContract:
             "messages": [[m.name, _columns(m.fields)] for m in self.messages],
             **({"interest": _interest(self.interest)} if self.interest != Interest() else {}),
             **({"pace": [k.pace for k in self.kinds]} if any(k.pace != 1 for k in self.kinds) else {}),
-            **({"team": [[k.team_column, _columns(k.team)] for k in self.kinds]} if self.has_teams else {}),
             **({"rewind": [self.rewind_ticks, [k.name for k in self.kinds if k.rewind]]} if self.rewind_ticks else {}),
         }
 

@@ -13,8 +13,6 @@ from typing import Any, overload
 
 WIRE_MAX = 2**30 - 1
 """Largest magnitude of a replicated value: the wire carries signed 32-bit numbers, differences of values too."""
-TEAM_MAX = 2**24 - 1
-"""Largest number of a team: a team and a cell together must fit 64 bits."""
 
 
 class Audience(enum.Enum):
@@ -24,13 +22,11 @@ class Audience(enum.Enum):
     """Everyone whose view holds the entity's cell."""
     OWNER = "owner"
     """Only the player whose avatar the entity is."""
-    TEAM = "team"
-    """Only players whose avatar is of the entity's team, and whose view holds its cell."""
     SERVER = "server"
     """Nobody: simulation state."""
 
 
-NEAR, OWNER, TEAM, SERVER = Audience.NEAR, Audience.OWNER, Audience.TEAM, Audience.SERVER
+NEAR, OWNER, SERVER = Audience.NEAR, Audience.OWNER, Audience.SERVER
 
 
 @dataclass(frozen=True)

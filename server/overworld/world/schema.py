@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from overworld.world.fields import NEAR, OWNER, TEAM, TEAM_MAX, WIRE_MAX, Field, Motion
+from overworld.world.fields import NEAR, OWNER, WIRE_MAX, Field, Motion
 
 MOTION_COLUMNS = ("x", "y", "vx", "vy")
 FIELDS_MAX = 24
@@ -28,14 +28,10 @@ class Entity:
     With `rewind = True`, `Shard.rewind` knows where entities of the class were during the last `Title.rewind_ms`.
     `pace`: in a crowd, where not everything can be told at every tick, entities of the class are told every `pace`
     ticks at most.
-
-    Fields with the audience TEAM are for the entity's team: its column `team`, or the one of its columns that `team`
-    names. It is a whole number, 0 for none. A player's team is that of its avatar.
     """
 
     rewind: ClassVar[bool] = False
     pace: ClassVar[int] = 1
-    team: ClassVar[str] = ""
 
 
 class Player:
@@ -62,12 +58,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of entity: `near` columns are replicated to everyone in view, `owner` columns to the owner, `team`
-    columns to players of the entity's team, `server` to nobody.
+    """One kind of entity: `near` columns are replicated to everyone in view, `owner` columns to the owner, `server`
+    to nobody.
 
     Where `motion` is set, x, y, vx, vy stand before the `near` columns. `rewind`: the shard remembers where they were.
-    `pace`: ticks between two updates in a crowd, at least. `team_column`: which of all columns says the team; empty
-    where none does.
+    `pace`: ticks between two updates in a crowd, at least.
     """
 
     name: str
@@ -77,8 +72,6 @@ class Kind:
     server: tuple[Column, ...]
     rewind: bool = False
     pace: int = 1
-    team: tuple[Column, ...] = ()
-    team_column: str = ""
 
     @cached_property
     def replicated(self) -> tuple[str, ...]:
@@ -87,18 +80,8 @@ class Kind:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Names of all columns: replicated, owner, team, server."""
-        return self.replicated + tuple(c.name for c in self.owner + self.team + self.server)
-
-    @cached_property
-    def team_first(self) -> int:
-        """Where the team columns begin among all columns."""
-        return len(self.replicated) + len(self.owner)
-
-    @cached_property
-    def declared(self) -> tuple[Column, ...]:
-        """All columns but those of the motion."""
-        return self.near + self.owner + self.team + self.server
+        """Names of all columns: replicated, owner, server."""
+        return self.replicated + tuple(c.name for c in self.owner) + tuple(c.name for c in self.server)
 
 
 @dataclass(frozen=True)
@@ -128,61 +111,12 @@ def compile_entity(cls: type[Entity]) -> Kind:
     if len(near) > FIELDS_MAX:
         raise ValueError(f"{cls.__name__}: {len(near)} replicated fields, at most {FIELDS_MAX}")
     owner = tuple(c for c in columns if c.field.audience is OWNER)
-    team = tuple(c for c in columns if c.field.audience is TEAM)
-    rest = tuple(c for c in columns if c.field.audience not in (NEAR, OWNER, TEAM))
+    rest = tuple(c for c in columns if c.field.audience not in (NEAR, OWNER))
     if cls.rewind and not motions:
         raise ValueError(f"{cls.__name__}: what has no Motion field cannot rewind it")
     if isinstance(cls.pace, Field) or cls.pace < 1:
         raise ValueError(f"{cls.__name__}: pace {cls.pace!r} is not a number of ticks")
-    side = _team_column(cls, columns, bool(team))
-    return Kind(cls.__name__, motions[0] if motions else None, near, owner, rest, cls.rewind, cls.pace, team, side)
-
-
-def _team_column(cls: type[Entity], columns: list[Column], needed: bool) -> str:
-    """The name of the column that says an entity's team; empty where there is none. Raises ValueError where one is
-    `needed` for want of which TEAM fields could reach nobody, or where the one that is named does not do.
-    """
-    named: Any = cls.team
-    if not isinstance(named, str | Field):
-        raise ValueError(f"{cls.__name__}: team is {named!r}, neither a column nor the name of one")
-    name = named if isinstance(named, str) else "team"
-    if not name:
-        if needed:
-            raise ValueError(
-                f"{cls.__name__}: fields with the audience TEAM need to know the entity's team: declare a column "
-                '`team = UInt8()`, or name one: `team = "squad"`'
-            )
-        return ""
-    column = next((c for c in columns if c.name == name), None)
-    if column is None:
-        raise ValueError(f"{cls.__name__}: team names {name!r}, which is none of its columns")
-    if isinstance(named, str) or needed:
-        check_team_column(cls.__name__, column)
-    return name
-
-
-def check_team_column(kind: str, column: Column) -> None:
-    """Raises ValueError for a column that cannot say an entity's team."""
-    field = column.field
-    if field.audience is TEAM:
-        raise ValueError(f"{kind}.{column.name}: the column of the team itself cannot have the audience TEAM")
-    if field.modulo or field.moment:
-        raise ValueError(f"{kind}.{column.name}: an angle or a moment is no team")
-    if field.minimum < 0 or field.maximum > TEAM_MAX:
-        raise ValueError(
-            f"{kind}.{column.name}: teams are numbers within 0..{TEAM_MAX}, not {field.minimum}..{field.maximum}"
-        )
-
-
-def check_teams(kinds: tuple[Kind, ...]) -> None:
-    """Where any kind has team columns, every kind's team counts, for it may be a player's avatar. Raises ValueError
-    where one's column `team` does not do.
-    """
-    if any(kind.team for kind in kinds):
-        for kind in kinds:
-            for column in kind.declared:
-                if column.name == kind.team_column:
-                    check_team_column(kind.name, column)
+    return Kind(cls.__name__, motions[0] if motions else None, near, owner, rest, cls.rewind, cls.pace)
 
 
 def motion_name(cls: type[Entity]) -> str | None:
@@ -196,7 +130,6 @@ def compile_player(cls: type[Player]) -> tuple[Column, ...]:
     _check_names(cls, declared, _RESERVED)
     if any(isinstance(v, Motion) for v in declared.values()):
         raise ValueError(f"{cls.__name__}: a player has no Motion field")
-    _check_no_team(cls, declared)
     return tuple(Column(name, field) for name, field in declared.items())
 
 
@@ -205,7 +138,6 @@ def compile_input(cls: type[Input]) -> InputKind:
     declared = _declared(cls)
     if any(isinstance(v, Motion) for v in declared.values()):
         raise ValueError(f"{cls.__name__}: an input has no Motion field")
-    _check_no_team(cls, declared)
     _check_names(cls, declared, _RESERVED_INPUT)
     wide = [name for name, field in declared.items() if field.minimum < -WIRE_MAX or field.maximum > WIRE_MAX]
     if wide:
@@ -218,15 +150,8 @@ def compile_message(cls: type[Message]) -> InputKind:
     declared = _declared(cls)
     if any(isinstance(v, Motion) or v.moment for v in declared.values()):
         raise ValueError(f"{cls.__name__}: a message has no Motion field and no Moment")
-    _check_no_team(cls, declared)
     _check_names(cls, declared, _RESERVED_MESSAGE)
     return InputKind(cls.__name__, tuple(Column(name, field) for name, field in declared.items()))
-
-
-def _check_no_team(cls: type, declared: dict[str, Any]) -> None:
-    wrong = sorted(name for name, field in declared.items() if field.audience is TEAM)
-    if wrong:
-        raise ValueError(f"{cls.__name__}: only an entity's fields have the audience TEAM, not {wrong}")
 
 
 def _check_names(cls: type, declared: dict[str, Any], reserved: frozenset[str]) -> None:

@@ -71,19 +71,17 @@ class Shadow:
     `sent` is int64[replicated columns, rows]; `cell` int64[rows] the shard-local cell the row was last told in, -1
     for a row not told yet; `rank` int64[rows] its index within that cell. `departed` collects (cell, rank) of told
     rows that were removed since. `past` is int64[what, rows] while any cell of the shard is split, and belongs to
-    `shard.streams`; new rows have -1 there. `team` is int64[2 + team columns, rows] where the kind has any: the cell
-    and the team in which a row was told last, and what; new rows have -1 there.
+    `shard.streams`; new rows have -1 there.
     """
 
-    __slots__ = ("cell", "departed", "past", "rank", "sent", "team")
+    __slots__ = ("cell", "departed", "past", "rank", "sent")
 
-    def __init__(self, columns: int, team_columns: int = 0) -> None:
+    def __init__(self, columns: int) -> None:
         self.sent: Ints = np.zeros((columns, 0), np.int64)
         self.cell: Ints = np.zeros(0, np.int64)
         self.rank: Ints = np.zeros(0, np.int64)
         self.departed: list[tuple[Ints, Ints]] = []
         self.past: Ints | None = None
-        self.team: Ints | None = np.zeros((2 + team_columns, 0), np.int64) if team_columns else None
 
     def insert(self, at: Ints) -> None:
         """Make room for new rows before the old rows `at` (as numpy.insert)."""
@@ -92,8 +90,6 @@ class Shadow:
         self.rank = np.insert(self.rank, at, 0)
         if self.past is not None:
             self.past = np.insert(self.past, at, -1, axis=1)
-        if self.team is not None:
-            self.team = np.insert(self.team, at, -1, axis=1)
 
     def append(self, rows: int) -> None:
         """Make room for new rows at the end."""
@@ -103,8 +99,6 @@ class Shadow:
         self.rank = np.concatenate((self.rank, np.zeros(rows, np.int64)))
         if self.past is not None:
             self.past = np.concatenate((self.past, np.full((len(self.past), rows), -1, np.int64)), axis=1)
-        if self.team is not None:
-            self.team = np.concatenate((self.team, np.full((len(self.team), rows), -1, np.int64)), axis=1)
 
     def keep(self, kept: Bools) -> None:
         """Drop the rows that are not kept, remembering where those already told stood."""
@@ -116,8 +110,6 @@ class Shadow:
         self.rank = self.rank[kept]
         if self.past is not None:
             self.past = self.past[:, kept]
-        if self.team is not None:
-            self.team = self.team[:, kept]
 
 
 class Table:
@@ -136,8 +128,9 @@ class Table:
         self._rows = 0
         self._ids: Ints = np.zeros(_FIRST_CAPACITY, np.int64)
         self._data: Ints = np.zeros((len(kind.names), _FIRST_CAPACITY), np.int64)
-        self._defaults = [(kind.names.index(c.name), c.field.default) for c in kind.declared if c.field.default]
-        self.shadow = Shadow(len(kind.replicated), len(kind.team))
+        declared = kind.near + kind.owner + kind.server
+        self._defaults = [(kind.names.index(c.name), c.field.default) for c in declared if c.field.default]
+        self.shadow = Shadow(len(kind.replicated))
         self._bind()
 
     # ------------------------------------------------------------ for titles
@@ -228,7 +221,7 @@ class Table:
         self._data = np.array(columns, np.int64, order="C")
         self._rows = len(ids)
         self._next_id = next_id
-        self.shadow = Shadow(len(self._kind.replicated), len(self._kind.team))
+        self.shadow = Shadow(len(self._kind.replicated))
         self.shadow.append(self._rows)
         self._bind()
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
-from overworld.commands.codegen.definitions import Definitions, KindDefinition, Value
+from overworld.commands.codegen.definitions import Definitions, Value
 from overworld.commands.codegen.names import Scope, camel, pascal, spoken
 
 RESERVED = frozenset(
@@ -136,8 +135,6 @@ _MEMBERS = frozenset(
         "Number",
         "Object",
         "ReferenceEquals",
-        "TeamColumnCount",
-        "TeamColumnNames",
         "ToString",
         "UnitsPerOne",
         "Values",
@@ -151,7 +148,7 @@ def csharp(definitions: Definitions) -> str:
     scope = Scope(RESERVED | _TYPES | _MEMBERS)
     types = []
     for kind in definitions.kinds:
-        types.append(_seen(scope.name(pascal(kind.name)), kind))
+        types.append(_seen(scope.name(pascal(kind.name)), kind.number, kind.name, kind.columns))
         if kind.owner:
             types.append(_owner(scope.name(f"{pascal(kind.name)}Owner"), kind.number, kind.name, kind.owner))
     types += [_command(scope.name(pascal(c.name)), c.number, c.name, c.fields) for c in definitions.inputs]
@@ -194,24 +191,18 @@ namespace Overworld.Titles.{space}
 """
 
 
-def _seen(name: str, kind: KindDefinition) -> str:
-    named = _names(name, kind.columns + kind.team)
-    fields, team = named[: len(kind.columns)], named[len(kind.columns) :]
-    moving = next((v.units_per_one for v in kind.columns if v.position), 0)
+def _seen(name: str, number: int, told: str, columns: tuple[Value, ...]) -> str:
+    fields = _names(name, columns)
+    moving = next((v.units_per_one for v in columns if v.position), 0)
     extra = [f"        public const int UnitsPerOne = {moving};"] if moving else []
-    of_team = [
-        f"        /// <summary>{v.told}; null for who is of another team</summary>\n        public readonly long? {m};"
-        for m, v in team
-    ]
     body = [
-        *_constants(kind.number, kind.columns, kind.team),
+        *_constants(number, columns),
         *extra,
         "        public readonly ulong Id;",
         *_declared(fields),
-        *of_team,
-        *_constructor(name, fields, team, with_id=True),
+        *_constructor(name, fields, with_id=True),
     ]
-    return _type(name, f"An entity of kind {spoken(kind.name)} as everybody near sees it.", body)
+    return _type(name, f"An entity of kind {spoken(told)} as everybody near sees it.", body)
 
 
 def _owner(name: str, number: int, told: str, columns: tuple[Value, ...]) -> str:
@@ -257,17 +248,12 @@ def _names(owner: str, values: tuple[Value, ...]) -> list[tuple[str, Value]]:
     return [(scope.name(pascal(v.name)), v) for v in values]
 
 
-def _constants(number: int, columns: tuple[Value, ...], team: tuple[Value, ...] = ()) -> list[str]:
-    names, team_names = (", ".join(json.dumps(v.name) for v in group) for group in (columns, team))
-    of_team = [
-        f"        public const int TeamColumnCount = {len(team)};",
-        f"        public static readonly string[] TeamColumnNames = {{ {team_names} }};",
-    ]
+def _constants(number: int, columns: tuple[Value, ...]) -> list[str]:
+    names = ", ".join(json.dumps(v.name) for v in columns)
     return [
         f"        public const int Number = {number};",
         f"        public const int ColumnCount = {len(columns)};",
         f"        public static readonly string[] ColumnNames = {{ {names} }};",
-        *(of_team if team else []),
     ]
 
 
@@ -275,22 +261,11 @@ def _declared(fields: list[tuple[str, Value]]) -> list[str]:
     return [f"        /// <summary>{v.told}</summary>\n        public readonly long {m};" for m, v in fields]
 
 
-def _constructor(
-    name: str, fields: list[tuple[str, Value]], team: Sequence[tuple[str, Value]] = (), *, with_id: bool
-) -> list[str]:
+def _constructor(name: str, fields: list[tuple[str, Value]], *, with_id: bool) -> list[str]:
     head = "ulong id, IReadOnlyList<long> values" if with_id else "IReadOnlyList<long> values"
-    head += ", IReadOnlyList<long> team = null" if team else ""
-    of_team = [
-        "            if (team != null && team.Count != TeamColumnCount)",
-        "            {",
-        '                throw new ArgumentException("expected " + TeamColumnCount + " values", "team");',
-        "            }",
-        *(f"            {m} = team == null ? (long?)null : team[{i}];" for i, (m, _) in enumerate(team)),
-    ]
-    told = " What only the team is told: null where that is not known." if team else ""
     return [
         "",
-        f"        /// <summary>From values in wire order, positions in world coordinates.{told}</summary>",
+        "        /// <summary>From values in wire order, positions in world coordinates.</summary>",
         f"        public {name}({head})",
         "        {",
         "            if (values.Count != ColumnCount)",
@@ -299,6 +274,5 @@ def _constructor(
         "            }",
         *(["            Id = id;"] if with_id else []),
         *(f"            {m} = values[{i}];" for i, (m, _) in enumerate(fields)),
-        *(of_team if team else []),
         "        }",
     ]

@@ -36,13 +36,12 @@ class Value:
 
 @dataclass(frozen=True)
 class KindDefinition:
-    """A kind of entity: what everybody near is told, and what its owner, and its team, are told besides."""
+    """A kind of entity: what everybody near is told, and what its owner is told besides."""
 
     number: int
     name: str
     columns: tuple[Value, ...]
     owner: tuple[Value, ...]
-    team: tuple[Value, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,7 @@ def definitions_of(contract: WorldContract) -> Definitions:
             one = kind.motion.units_per_one
             motion = [Value(name, 0, 0, 0, one, name in ("x", "y"), name in ("vx", "vy")) for name in MOTION_COLUMNS]
         near = (*motion, *map(_value, kind.near))
-        owner, team = (tuple(map(_value, group)) for group in (kind.owner, kind.team))
-        kinds.append(KindDefinition(number, kind.name, near, owner, team))
+        kinds.append(KindDefinition(number, kind.name, near, tuple(map(_value, kind.owner))))
     inputs = [InputDefinition(n, kind.name, tuple(map(_value, kind.fields))) for n, kind in enumerate(contract.inputs)]
     return Definitions(contract.title, contract.title_version, contract.definitions, tuple(kinds), tuple(inputs))
 

@@ -111,7 +111,6 @@ _OURS = frozenset(
         "TITLE",
         "TITLE_VERSION",
         "Tables",
-        "Uint8Array",
         "Welcome",
         "outdated",
         "whole",
@@ -158,12 +157,7 @@ export const DEFINITIONS = {json.dumps(definitions.digest)}"""
 
 def _interface(kind: KindDefinition, name: str) -> str:
     rows = [f"  readonly kind: {json.dumps(kind.name)}", *(f"  readonly {n}: number" for n in ("id", "cell", "shard"))]
-    team = [
-        line
-        for v in kind.team
-        for line in (f"  /** {v.told}; undefined for who is of another team */", f"  readonly {_key(v.name)}?: number")
-    ]
-    return f"export interface {name} {{\n" + "\n".join(rows + _numbers(kind.columns) + team) + "\n}"
+    return f"export interface {name} {{\n" + "\n".join(rows + _numbers(kind.columns)) + "\n}"
 
 
 def _owner(kind: KindDefinition, name: str) -> str:
@@ -182,11 +176,9 @@ def _maps(kinds: list[tuple[KindDefinition, str, str]], inputs: list[tuple[Input
     def column(v: Value) -> str:
         return f"{_key(v.name)}: {'Float64Array' if v.position else 'Int32Array'}"
 
-    # 1 where the columns for the team are told.
-    told = "; readonly told: Uint8Array"
     tables = [
         f"  {_key(k.name)}: {{ readonly count: number; readonly ids: Float64Array; readonly columns: "
-        f"{{ {'; '.join(f'readonly {column(v)}' for v in k.columns + k.team)} }}{told if k.team else ''} }}"
+        f"{{ {'; '.join(f'readonly {column(v)}' for v in k.columns)} }} }}"
         for k, _, _ in kinds
     ]
     return "\n\n".join(
@@ -199,7 +191,7 @@ def _maps(kinds: list[tuple[KindDefinition, str, str]], inputs: list[tuple[Input
             block(
                 "export const KINDS = {",
                 [
-                    f"  {_key(k.name)}: {{ {', '.join(_described(v) for v in k.columns + k.owner + k.team)} }},"
+                    f"  {_key(k.name)}: {{ {', '.join(_described(v) for v in k.columns + k.owner)} }},"
                     for k, _, _ in kinds
                 ],
                 "} as const",

@@ -177,7 +177,7 @@ class Frame(_message.Message):
 
     A flat bag of pieces: every field is repeated, so concatenated bags are a bag, and the server joins ready bytes.
     Within one bag a client takes the fields in this order, whatever their order in the bytes:
-    welcomes, heads (advance the shard's cells), updates, views, keyframes, owns, teams, acks, pongs, notices.
+    welcomes, heads (advance the shard's cells), updates, views, keyframes, owns, acks, pongs, notices.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -191,7 +191,6 @@ class Frame(_message.Message):
     WELCOMES_FIELD_NUMBER: _builtins.int
     PONGS_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
-    TEAMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def heads(self) -> _containers.RepeatedCompositeFieldContainer[Global___TickHead]: ...
     @_builtins.property
@@ -210,8 +209,6 @@ class Frame(_message.Message):
     def pongs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pong]: ...
     @_builtins.property
     def notices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Notice]: ...
-    @_builtins.property
-    def teams(self) -> _containers.RepeatedCompositeFieldContainer[Global___TeamCell]: ...
     def __init__(
         self,
         *,
@@ -224,11 +221,10 @@ class Frame(_message.Message):
         welcomes: _abc.Iterable[Global___Welcome] | None = ...,
         pongs: _abc.Iterable[Global___Pong] | None = ...,
         notices: _abc.Iterable[Global___Notice] | None = ...,
-        teams: _abc.Iterable[Global___TeamCell] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "heads", b"heads", "keyframes", b"keyframes", "notices", b"notices", "owns", b"owns", "pongs", b"pongs", "teams", b"teams", "updates", b"updates", "views", b"views", "welcomes", b"welcomes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "heads", b"heads", "keyframes", b"keyframes", "notices", b"notices", "owns", b"owns", "pongs", b"pongs", "updates", b"updates", "views", b"views", "welcomes", b"welcomes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -335,47 +331,6 @@ class Cell(_message.Message):
 Global___Cell: _TypeAlias = Cell  # noqa: Y015
 
 @_typing.final
-class TeamCell(_message.Message):
-    """What only the player's team is told of one kind's rows in one cell. Rows go by index into the order after this bag's
-    updates and keyframes. Apply `gone` first. Ignored for a cell that is not held.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CELL_FIELD_NUMBER: _builtins.int
-    KIND_FIELD_NUMBER: _builtins.int
-    GONE_FIELD_NUMBER: _builtins.int
-    TOLD_FIELD_NUMBER: _builtins.int
-    cell: _builtins.int
-    kind: _builtins.int
-    """Index into Welcome.kinds."""
-    @_builtins.property
-    def gone(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Rows that are in the player's team no more: what is known of their team columns is to be forgotten. Gap-coded as
-        Cell.removed.
-        """
-
-    @_builtins.property
-    def told(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Row by row: index (gap-coded), then one value per column of Welcome.kinds[kind].team_columns, as they are now."""
-
-    def __init__(
-        self,
-        *,
-        cell: _builtins.int = ...,
-        kind: _builtins.int = ...,
-        gone: _abc.Iterable[_builtins.int] | None = ...,
-        told: _abc.Iterable[_builtins.int] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "gone", b"gone", "kind", b"kind", "told", b"told"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___TeamCell: _TypeAlias = TeamCell  # noqa: Y015
-
-@_typing.final
 class View(_message.Message):
     """Which cells the player holds. `entered` cells start empty and are filled by this bag's keyframes; `left` cells are
     forgotten. Updates of a cell that is not held are ignored.
@@ -439,11 +394,8 @@ class Own(_message.Message):
     ENTITY_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
-    TEAM_FIELD_NUMBER: _builtins.int
     entity: _builtins.int
     kind: _builtins.int
-    team: _builtins.int
-    """The avatar's team; 0 for none. Where it is another than before, every value of every team column is to be forgotten."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """One value per column of Welcome.kinds[kind].owner_columns; empty where the kind has none."""
@@ -454,11 +406,10 @@ class Own(_message.Message):
         entity: _builtins.int = ...,
         kind: _builtins.int = ...,
         values: _abc.Iterable[_builtins.int] | None = ...,
-        team: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "kind", b"kind", "team", b"team", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "kind", b"kind", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -580,7 +531,6 @@ class Kind(_message.Message):
     COLUMNS_FIELD_NUMBER: _builtins.int
     OWNER_COLUMNS_FIELD_NUMBER: _builtins.int
     MOVES_FIELD_NUMBER: _builtins.int
-    TEAM_COLUMNS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     moves: _builtins.bool
     """True where the first four columns are x, y, vx, vy: such rows move by themselves between updates."""
@@ -588,10 +538,6 @@ class Kind(_message.Message):
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]: ...
     @_builtins.property
     def owner_columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]: ...
-    @_builtins.property
-    def team_columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]:
-        """Told to the entity's own team only, in TeamCell.told."""
-
     def __init__(
         self,
         *,
@@ -599,11 +545,10 @@ class Kind(_message.Message):
         columns: _abc.Iterable[Global___Column] | None = ...,
         owner_columns: _abc.Iterable[Global___Column] | None = ...,
         moves: _builtins.bool = ...,
-        team_columns: _abc.Iterable[Global___Column] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "moves", b"moves", "name", b"name", "owner_columns", b"owner_columns", "team_columns", b"team_columns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "moves", b"moves", "name", b"name", "owner_columns", b"owner_columns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -415,7 +415,6 @@ class TickOutput(_message.Message):
     FOCUS_PLACES_I64_FIELD_NUMBER: _builtins.int
     PLOT_CELLS_U32_FIELD_NUMBER: _builtins.int
     PLOT_ROWS_U8_FIELD_NUMBER: _builtins.int
-    TEAMS_FIELD_NUMBER: _builtins.int
     shard: _builtins.int
     epoch: _builtins.int
     tick: _builtins.int
@@ -460,10 +459,6 @@ class TickOutput(_message.Message):
     plot_cells_u32: _builtins.bytes
     """How many rows that may be told at every tick stand in each plot of these split cells, 255 for that many and more."""
     plot_rows_u8: _builtins.bytes
-    @_builtins.property
-    def teams(self) -> Global___TeamOutput:
-        """Absent where there is nothing."""
-
     def __init__(
         self,
         *,
@@ -498,62 +493,14 @@ class TickOutput(_message.Message):
         focus_places_i64: _builtins.bytes = ...,
         plot_cells_u32: _builtins.bytes = ...,
         plot_rows_u8: _builtins.bytes = ...,
-        teams: Global___TeamOutput | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["teams", b"teams"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_seqs_u32", b"ack_seqs_u32", "ack_sessions_i64", b"ack_sessions_i64", "closed_codes_u32", b"closed_codes_u32", "closed_sessions_i64", b"closed_sessions_i64", "epoch", b"epoch", "focus_places_i64", b"focus_places_i64", "focus_sessions_i64", b"focus_sessions_i64", "joined_seqs_u32", b"joined_seqs_u32", "joined_sessions_i64", b"joined_sessions_i64", "keyframe_cells_u32", b"keyframe_cells_u32", "keyframe_sizes_u32", b"keyframe_sizes_u32", "keyframes", b"keyframes", "moved_numbers_i64", b"moved_numbers_i64", "moved_sessions_i64", b"moved_sessions_i64", "moved_shards_u32", b"moved_shards_u32", "own_sessions_i64", b"own_sessions_i64", "own_sizes_u32", b"own_sizes_u32", "owns", b"owns", "plot_cells_u32", b"plot_cells_u32", "plot_rows_u8", b"plot_rows_u8", "shard", b"shard", "stream_places_i64", b"stream_places_i64", "stream_sizes_u32", b"stream_sizes_u32", "streams", b"streams", "teams", b"teams", "tick", b"tick", "tick_interval_us", b"tick_interval_us", "update_cells_u32", b"update_cells_u32", "update_sizes_u32", b"update_sizes_u32", "updates", b"updates", "view_cells_u32", b"view_cells_u32", "view_sessions_i64", b"view_sessions_i64"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_seqs_u32", b"ack_seqs_u32", "ack_sessions_i64", b"ack_sessions_i64", "closed_codes_u32", b"closed_codes_u32", "closed_sessions_i64", b"closed_sessions_i64", "epoch", b"epoch", "focus_places_i64", b"focus_places_i64", "focus_sessions_i64", b"focus_sessions_i64", "joined_seqs_u32", b"joined_seqs_u32", "joined_sessions_i64", b"joined_sessions_i64", "keyframe_cells_u32", b"keyframe_cells_u32", "keyframe_sizes_u32", b"keyframe_sizes_u32", "keyframes", b"keyframes", "moved_numbers_i64", b"moved_numbers_i64", "moved_sessions_i64", b"moved_sessions_i64", "moved_shards_u32", b"moved_shards_u32", "own_sessions_i64", b"own_sessions_i64", "own_sizes_u32", b"own_sizes_u32", "owns", b"owns", "plot_cells_u32", b"plot_cells_u32", "plot_rows_u8", b"plot_rows_u8", "shard", b"shard", "stream_places_i64", b"stream_places_i64", "stream_sizes_u32", b"stream_sizes_u32", "streams", b"streams", "tick", b"tick", "tick_interval_us", b"tick_interval_us", "update_cells_u32", b"update_cells_u32", "update_sizes_u32", b"update_sizes_u32", "updates", b"updates", "view_cells_u32", b"view_cells_u32", "view_sessions_i64", b"view_sessions_i64"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TickOutput: _TypeAlias = TickOutput  # noqa: Y015
-
-@_typing.final
-class TeamOutput(_message.Message):
-    """What one tick has for teams only. Pieces are ready Frame bytes (field 10 entries), ascending by their place:
-    team * cells of the world + cell.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PLACES_I64_FIELD_NUMBER: _builtins.int
-    SIZES_U32_FIELD_NUMBER: _builtins.int
-    PIECES_FIELD_NUMBER: _builtins.int
-    KEYFRAME_PLACES_I64_FIELD_NUMBER: _builtins.int
-    KEYFRAME_SIZES_U32_FIELD_NUMBER: _builtins.int
-    KEYFRAMES_FIELD_NUMBER: _builtins.int
-    SIDE_SESSIONS_I64_FIELD_NUMBER: _builtins.int
-    SIDE_TEAMS_U32_FIELD_NUMBER: _builtins.int
-    places_i64: _builtins.bytes
-    """What changed in watched cells: piece i is `sizes[i]` bytes of `pieces`."""
-    sizes_u32: _builtins.bytes
-    pieces: _builtins.bytes
-    keyframe_places_i64: _builtins.bytes
-    """All that teams know of the cells that keyframes were asked for."""
-    keyframe_sizes_u32: _builtins.bytes
-    keyframes: _builtins.bytes
-    side_sessions_i64: _builtins.bytes
-    """Sessions whose avatar is of another team now, 0 for none."""
-    side_teams_u32: _builtins.bytes
-    def __init__(
-        self,
-        *,
-        places_i64: _builtins.bytes = ...,
-        sizes_u32: _builtins.bytes = ...,
-        pieces: _builtins.bytes = ...,
-        keyframe_places_i64: _builtins.bytes = ...,
-        keyframe_sizes_u32: _builtins.bytes = ...,
-        keyframes: _builtins.bytes = ...,
-        side_sessions_i64: _builtins.bytes = ...,
-        side_teams_u32: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keyframe_places_i64", b"keyframe_places_i64", "keyframe_sizes_u32", b"keyframe_sizes_u32", "keyframes", b"keyframes", "pieces", b"pieces", "places_i64", b"places_i64", "side_sessions_i64", b"side_sessions_i64", "side_teams_u32", b"side_teams_u32", "sizes_u32", b"sizes_u32"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___TeamOutput: _TypeAlias = TeamOutput  # noqa: Y015
 
 @_typing.final
 class ShardGone(_message.Message):
