@@ -108,14 +108,14 @@ def test_limits_of_real_processes() -> None:
 def test_growth_is_measured_in_every_piece_and_drawn(tmp_path: Path) -> None:
     proof = Proof("growth")
     small = growth.Options(
-        of="B", players="10,20", window_s=1, entities="300,600", ticks=10, sides="2", seconds=1, viewers="1,50",
+        of="B", players="20,60", window_s=3, entities="300,600", ticks=10, sides="2", seconds=1, viewers="1,50",
         page=str(tmp_path / "growth.html"),
     )  # fmt: skip
     growth.run(proof, small)
     assert proof.broken == []
     drawn = (tmp_path / "growth.html").read_text()
     assert set(proof.figures) == {
-        "players_B_cpu", "players_B_bytes", "entities_cpu", "entities_bytes", "shards_cpu", "viewers_cpu",
+        "players_B_cpu", "players_B_bytes", "entities_cpu", "entities_bytes", "shards_cpu", "shards_hz", "viewers_cpu",
     }  # fmt: skip
     for name, figure in proof.figures.items():
         assert name.replace("_", " ") in drawn
